@@ -1,0 +1,1 @@
+"""Everything about models; no Qt. Usable as a library and from ``python -m inference``."""

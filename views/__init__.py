@@ -1,0 +1,1 @@
+"""Qt widgets and the Qt models they show; never torch or transformers."""
