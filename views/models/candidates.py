@@ -1,0 +1,238 @@
+"""What could have come at one place: a token's candidates, and the step that is plotted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+
+from inference.events import Candidate, ScoredToken, Stage, Token
+
+_Index = QModelIndex | QPersistentModelIndex
+
+_VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+
+
+def visible_token(text: str, token_id: int) -> str:
+    """A token's text on one line, with marks for white space; ``<id>`` for a token without text."""
+    if not text:
+        return f"<{token_id}>"
+    return "".join(_VISIBLE.get(char, char if char.isprintable() else f"\\u{ord(char):04x}") for char in text)
+
+
+class Column(IntEnum):
+    """Columns of :class:`CandidatesModel`."""
+
+    RANK = 0
+    TOKEN = 1
+    RAW = 2
+    SAMPLED = 3
+    ID = 4
+
+
+class CandidateRole(IntEnum):
+    """Roles of :class:`CandidatesModel`."""
+
+    CANDIDATE = Qt.ItemDataRole.UserRole + 1
+    CHOSEN = Qt.ItemDataRole.UserRole + 2
+    PROBABILITY = Qt.ItemDataRole.UserRole + 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPlace:
+    """A token and where it is: ``message_id`` as in the transcript, ``index`` counts the message's tokens."""
+
+    message_id: int
+    index: int
+    token: Token | ScoredToken
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The recorded alternatives, most likely (raw) first."""
+        return tuple(sorted(self.token.candidates, key=lambda c: -c.raw_logprob))
+
+    @property
+    def rank(self) -> int | None:
+        """1 for the most likely token by the raw distribution; None where it was not recorded."""
+        for place, candidate in enumerate(self.candidates, start=1):
+            if candidate.id == self.token.id:
+                return place
+        return None
+
+    @property
+    def sampled_prob(self) -> float | None:
+        """Probability in the distribution that the token was drawn from; None for text that was only read."""
+        return self.token.sampled_prob if isinstance(self.token, Token) else None
+
+
+class CandidatesModel(QAbstractTableModel):
+    """The candidates of one token, most likely (raw) first.
+
+    Signals:
+        place_changed: The :class:`TokenPlace` that is shown, or None.
+    """
+
+    place_changed = Signal(object)
+
+    HEADERS = ("#", "Token", "Raw", "Sampled", "Id")
+    TOOLTIPS = (
+        "Rank by the model's own probability",
+        "The token's text; ␣ is a space, ⏎ a line break",
+        "The model's own probability, before any control",
+        "The probability it was drawn with, after every control",
+        "The token's number in the vocabulary",
+    )
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._place: TokenPlace | None = None
+        self._rows: tuple[Candidate, ...] = ()
+
+    @property
+    def place(self) -> TokenPlace | None:
+        """The token that is shown."""
+        return self._place
+
+    def set_place(self, place: TokenPlace | None) -> None:
+        """Show another token; None empties the table."""
+        if place == self._place:
+            return
+        self.beginResetModel()
+        self._place = place
+        self._rows = place.candidates if place is not None else ()
+        self.endResetModel()
+        self.place_changed.emit(place)
+
+    def candidate(self, row: int) -> Candidate:
+        """The candidate in a row."""
+        return self._rows[row]
+
+    def chosen_row(self) -> int | None:
+        """The row of the token that was chosen; None where it was not recorded."""
+        if self._place is None:
+            return None
+        rank = self._place.rank
+        return None if rank is None else rank - 1
+
+    def recorded_mass(self) -> float:
+        """Raw probability of all candidates together; the rest belongs to tokens that were not recorded."""
+        return min(1.0, math.fsum(math.exp(candidate.raw_logprob) for candidate in self._rows))
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
+        """Number of candidates."""
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
+        """Number of columns; see :class:`Column`."""
+        return 0 if parent.isValid() else len(Column)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        """Titles and what they mean."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self.HEADERS[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self.TOOLTIPS[section]
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Text, probability in 0..1, whether it is the chosen one, and the :class:`Candidate` itself."""
+        if not index.isValid() or self._place is None:
+            return None
+        candidate = self._rows[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(index.row(), Column(index.column()), candidate)
+        if role == CandidateRole.CANDIDATE:
+            return candidate
+        if role == CandidateRole.CHOSEN:
+            return candidate.id == self._place.token.id
+        if role == CandidateRole.PROBABILITY:
+            return self._probability(Column(index.column()), candidate)
+        if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
+            return self._sentence(index.row(), candidate)
+        return None
+
+    def _text(self, row: int, column: Column, candidate: Candidate) -> str:
+        if column == Column.RANK:
+            return str(row + 1)
+        if column == Column.TOKEN:
+            return visible_token(candidate.text, candidate.id)
+        if column == Column.ID:
+            return str(candidate.id)
+        probability = self._probability(column, candidate)
+        return "" if probability is None else format_probability(probability)
+
+    def _probability(self, column: Column, candidate: Candidate) -> float | None:
+        if column == Column.RAW:
+            return math.exp(candidate.raw_logprob)
+        if column == Column.SAMPLED and isinstance(self._place and self._place.token, Token):
+            return candidate.sampled_prob
+        return None
+
+    def _sentence(self, row: int, candidate: Candidate) -> str:
+        words = [f"{row + 1}. {visible_token(candidate.text, candidate.id)}, id {candidate.id}"]
+        words.append(f"raw {format_probability(math.exp(candidate.raw_logprob))}")
+        if self._probability(Column.SAMPLED, candidate) is not None:
+            words.append(f"sampled {format_probability(candidate.sampled_prob)}")
+        words.append(f"{-candidate.raw_logprob:.2f} nats of surprisal")
+        return ", ".join(words)
+
+
+def format_probability(probability: float) -> str:
+    """A probability in percent; tiny ones are not shown as nothing."""
+    percent = probability * 100
+    if percent == 0:
+        return "0 %"
+    return "<0.01 %" if percent < 0.01 else f"{percent:.2f} %" if percent < 10 else f"{percent:.1f} %"
+
+
+class StepModel(QObject):
+    """The decoding step whose distribution the Sampling panel plots.
+
+    While a reply is written it is the newest step; a token in focus takes its place until the focus is
+    cleared.
+
+    Signals:
+        changed: No argument; read :attr:`token`.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._live: Token | None = None
+        self._pinned: Token | None = None
+
+    @property
+    def token(self) -> Token | None:
+        """The step that is plotted."""
+        return self._pinned if self._pinned is not None else self._live
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the step is that of a token in focus."""
+        return self._pinned is not None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The distribution after each stage, over the candidates of :attr:`token`."""
+        return self.token.stages if self.token is not None else ()
+
+    def set_live(self, token: Token | None) -> None:
+        """Show the newest step of a running reply."""
+        if token is not self._live:
+            self._live = token
+            if self._pinned is None:
+                self.changed.emit()
+
+    def pin(self, token: Token | None) -> None:
+        """Show the step of a token in focus; None goes back to the newest."""
+        if token is not self._pinned:
+            self._pinned = token
+            self.changed.emit()

@@ -1,0 +1,73 @@
+"""The settings that the user can change; the app stores them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from inference.events import Overflow
+
+Theme = Literal["system", "light", "dark"]
+SendKey = Literal["enter", "ctrl-enter"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the settings page shows.
+
+    Attributes:
+        theme: "system" follows the desktop.
+        send_key: "enter" sends with Enter (Shift+Enter breaks the line); "ctrl-enter" the other way round.
+        overflow: What happens when the context is full.
+        candidates: How many alternatives are recorded for each token.
+        score_prompt: Whether the prompt's tokens get probabilities as well.
+        model_folders: Folders that are searched for models.
+        load_last_model: Whether the model of last time is loaded at start.
+        last_model: Source of that model; not shown.
+        model_cache: The Hugging Face cache; shown, not changed here.
+        data_folder: Where conversations and settings are; shown, not changed here.
+        log_file: The log; shown, not changed here.
+    """
+
+    theme: Theme = "system"
+    send_key: SendKey = "enter"
+    overflow: Overflow = "stop"
+    candidates: int = 20
+    score_prompt: bool = True
+    model_folders: tuple[str, ...] = ()
+    load_last_model: bool = True
+    last_model: str = "builtin"
+    model_cache: str = ""
+    data_folder: str = ""
+    log_file: str = ""
+
+
+class SettingsModel(QObject):
+    """Holds one immutable :class:`Settings`.
+
+    Signals:
+        changed: The new :class:`Settings`.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self, settings: Settings | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings if settings is not None else Settings()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold now."""
+        return self._settings
+
+    def set_settings(self, settings: Settings) -> None:
+        """Replace all settings; nothing is announced when they are equal."""
+        if settings != self._settings:
+            self._settings = settings
+            self.changed.emit(settings)
+
+    def update(self, **changes: Any) -> None:
+        """Change single fields by name."""
+        self.set_settings(replace(self._settings, **changes))
