@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from PySide6.QtCore import QObject, Signal
 
@@ -51,8 +51,8 @@ CONTROL_SPECS: Final[tuple[ControlSpec, ...]] = (
         step=0.05,
         decimals=2,
         neutral=1.0,
-        explanation="Below 1 the likely tokens get likelier, above 1 the unlikely ones do; 0 always takes the "
-        "most likely.",
+        explanation="Below 1 the likely tokens get likelier, above 1 the unlikely ones do; "
+        "0 always takes the most likely.",
     ),
     ControlSpec(
         name="top_k",
@@ -88,7 +88,8 @@ CONTROL_SPECS: Final[tuple[ControlSpec, ...]] = (
         step=0.01,
         decimals=2,
         neutral=0.0,
-        explanation="Drops tokens that are less than this share as likely as the most likely one; 0 keeps all.",
+        explanation="Drops tokens that are less than this share as likely as the most likely one; "
+        "0 keeps all.",
     ),
     ControlSpec(
         name="repetition_penalty",
@@ -188,12 +189,21 @@ BUILTIN_PRESETS: Final[tuple[Preset, ...]] = (
 )
 
 
+PRESET_FIELDS: Final[tuple[str, ...]] = (*SPEC_BY_NAME, "stop", "logit_bias")
+
+
+def _with_preset_fields(base: SamplingControls, source: SamplingControls) -> SamplingControls:
+    """``base`` with the fields that a preset holds taken from ``source``."""
+    changes: dict[str, Any] = {name: getattr(source, name) for name in PRESET_FIELDS}
+    return replace(base, **changes)
+
+
 class ControlsModel(QObject):
     """Holds one immutable :class:`SamplingControls`; every change replaces it and is announced at once.
 
     Signals:
-        changed: The new :class:`SamplingControls`; fires on every move of a slider, so that a run can take it up at
-            its next token.
+        changed: The new :class:`SamplingControls`; fires on every move of a slider, so that a run can take
+            it up at its next token.
         last_seed_changed: The seed (int) that the last run used, or None.
         presets_changed: The user's own presets, a tuple of :class:`Preset`, to be stored.
     """
@@ -236,7 +246,8 @@ class ControlsModel(QObject):
         spec = SPEC_BY_NAME[name]
         bounded = min(max(value, spec.minimum), spec.maximum)
         exact: float = round(bounded, spec.decimals) if spec.decimals else round(bounded)
-        self.set_controls(replace(self._controls, **{name: exact}))
+        changes: dict[str, Any] = {name: exact}
+        self.set_controls(replace(self._controls, **changes))
 
     def value(self, name: str) -> float:
         """The value of one numeric control."""
@@ -301,17 +312,14 @@ class ControlsModel(QObject):
         return self._user_presets
 
     def apply_preset(self, name: str) -> None:
-        """Take over a preset's controls; the attention controls and the seed stay as they are."""
+        """Take over a preset's controls; the seed and what steers the attention stay as they are."""
         preset = next(p for p in self.presets if p.name == name)
-        kept = replace(preset.controls, attention=self._controls.attention, seed=self._controls.seed)
-        self.set_controls(kept)
+        self.set_controls(_with_preset_fields(self._controls, preset.controls))
 
     def current_preset(self) -> str:
         """Name of the preset that equals the current controls; empty when there is none."""
-        here = replace(self._controls, attention=(), seed=None)
-        return next(
-            (p.name for p in self.presets if replace(p.controls, attention=(), seed=None) == here), ""
-        )
+        here = self._controls
+        return next((p.name for p in self.presets if _with_preset_fields(here, p.controls) == here), "")
 
     def save_preset(self, name: str) -> bool:
         """Keep the current controls under ``name``, replacing the user's own preset of that name.
@@ -322,7 +330,7 @@ class ControlsModel(QObject):
         name = name.strip()
         if not name or any(preset.name == name for preset in BUILTIN_PRESETS):
             return False
-        saved = Preset(name=name, controls=replace(self._controls, attention=(), seed=None))
+        saved = Preset(name=name, controls=_with_preset_fields(SamplingControls(), self._controls))
         self._set_user_presets((*(p for p in self._user_presets if p.name != name), saved))
         return True
 

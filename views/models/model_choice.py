@@ -55,7 +55,7 @@ class ModelChoiceModel(QAbstractListModel):
 
     Signals:
         choice_changed: The :class:`LoadChoice`, or None; the app answers by inspecting it.
-        inspection_changed: No argument; read :attr:`inspection`, :attr:`inspection_fault`, :attr:`inspecting`.
+        inspection_changed: No argument; read :attr:`inspection` and :attr:`inspection_fault`.
         loaded_changed: The :class:`~inference.events.ModelLoaded`, or None after unloading.
         loading_changed: The :class:`~inference.events.Progress` of a load, or None when none goes on.
         downloads_changed: No argument; read :attr:`downloads`.
