@@ -20,6 +20,8 @@ Quantization = Literal["none", "bf16", "fp16", "int8", "nf4", "fp4"]
 Device = Literal["auto", "cpu", "cuda"]
 Role = Literal["system", "user", "assistant"]
 Overflow = Literal["stop", "drop-oldest"]
+SteeringMode = Literal["log-additive", "multiplicative"]
+Overlap = Literal["partial", "complete"]
 
 
 # --- what a run is steered by ------------------------------------------------------------------------------------
@@ -38,6 +40,26 @@ class AttentionControl:
     end: int
     factor: float
     message: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteeringOptions:
+    """How attention controls act.
+
+    ``mode`` "log-additive" adds ln(factor) to the scores of a token's key; "multiplicative" scales its
+    scores. ``overlap`` "partial" scales with the covered share of a token, "complete" gives each touched
+    token the whole factor. ``layers`` (first, last), both included, restricts it; None is all.
+    ``similarity_threshold`` also controls related words: tokens whose input embedding has at least this
+    cosine with a controlled one. ``entropy_threshold`` (nats) scales attention to tokens that the model was
+    this unsure of by ``entropy_factor``.
+    """
+
+    mode: SteeringMode = "log-additive"
+    overlap: Overlap = "partial"
+    layers: tuple[int, int] | None = None
+    similarity_threshold: float | None = None
+    entropy_threshold: float | None = None
+    entropy_factor: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +82,7 @@ class SamplingControls:
     stop: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int, float], ...] = ()
     attention: tuple[AttentionControl, ...] = ()
+    steering: SteeringOptions = SteeringOptions()
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
