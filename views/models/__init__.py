@@ -1,1 +1,1 @@
-"""Qt models that hold what the window shows; they know events, no engine."""
+"""Qt models that hold what is shown; controllers write them, widgets read them and subscribe."""
