@@ -71,9 +71,8 @@ def token_factors(
         for index, span in enumerate(spans):
             share = covered_share(span, (control.start + offset, control.end + offset))
             if share > 0.0:
-                factors[index] *= (
-                    control.factor if overlap == "complete" else 1 + (control.factor - 1) * share
-                )
+                scaled = control.factor * share + (1.0 - share)
+                factors[index] *= control.factor if overlap == "complete" else scaled
     return tuple(factors)
 
 

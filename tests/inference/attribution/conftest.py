@@ -1,0 +1,140 @@
+"""Tiny random models, and a slow Llama written out by hand that shows every attention score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
+
+VOCABULARY = 97
+#: Edits the (head, query, key) scores of one layer, before the causal mask and the softmax.
+ScoreEdit = Callable[[Tensor], Tensor]
+
+
+def tiny_settings(**changes: Any) -> dict[str, Any]:
+    """A grouped-query transformer of three layers; weights are large so that attention is far from
+    uniform.
+    """
+    return {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.25,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    } | changes
+
+
+@pytest.fixture(scope="session")
+def llama() -> LlamaForCausalLM:
+    """A Llama with grouped queries."""
+    set_seed(1)
+    return LlamaForCausalLM(LlamaConfig(**tiny_settings())).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def mistral() -> MistralForCausalLM:
+    """The same with a sliding window of six keys in every layer."""
+    set_seed(2)
+    return MistralForCausalLM(MistralConfig(**tiny_settings(sliding_window=6))).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def prompt_ids() -> list[int]:
+    """Fourteen tokens of a prompt."""
+    return [1, 17, 40, 3, 81, 22, 22, 9, 55, 64, 13, 70, 31, 8]
+
+
+@pytest.fixture(scope="session")
+def target_ids() -> list[int]:
+    """Three tokens of a reply."""
+    return [45, 6, 90]
+
+
+class SlowLlama:
+    """Llama's and Mistral's forward pass for one sequence, head by head, straight from the weights in
+    float64.
+    """
+
+    def __init__(self, model: LlamaForCausalLM | MistralForCausalLM) -> None:
+        self.weights = {name: value.double() for name, value in model.state_dict().items()}
+        self.config = model.config
+        self.window = getattr(model.config, "sliding_window", None)
+
+    def logits(self, ids: Sequence[int], edit: ScoreEdit | dict[int, ScoreEdit] | None = None) -> Tensor:
+        """(token, vocabulary). ``edit`` changes the scores of all layers, or of those that it names."""
+        config, weights = self.config, self.weights
+        hidden = weights["model.embed_tokens.weight"][list(ids)]
+        for layer in range(config.num_hidden_layers):
+            chosen = edit.get(layer) if isinstance(edit, dict) else edit
+            hidden = hidden + self._attention(layer, hidden, chosen)
+            name = f"model.layers.{layer}."
+            inner = self._norm(hidden, name + "post_attention_layernorm.weight")
+            gate = torch.nn.functional.silu(inner @ weights[name + "mlp.gate_proj.weight"].T)
+            inner = gate * (inner @ weights[name + "mlp.up_proj.weight"].T)
+            hidden = hidden + inner @ weights[name + "mlp.down_proj.weight"].T
+        return self._norm(hidden, "model.norm.weight") @ weights["lm_head.weight"].T
+
+    def attention(self, layer: int, hidden: Tensor, edit: ScoreEdit | None = None) -> Tensor:
+        """The (head, query, key) attention weights of one layer from its normed input."""
+        config, weights, name = self.config, self.weights, f"model.layers.{layer}.self_attn."
+        size = config.hidden_size // config.num_attention_heads
+        group = config.num_attention_heads // config.num_key_value_heads
+        tokens = len(hidden)
+        rows = []
+        for head in range(config.num_attention_heads):
+            query = self._rotate(hidden @ weights[name + "q_proj.weight"][head * size : (head + 1) * size].T)
+            shared = head // group
+            key = self._rotate(
+                hidden @ weights[name + "k_proj.weight"][shared * size : (shared + 1) * size].T
+            )
+            rows.append(query @ key.T / math.sqrt(size))
+        scores = torch.stack(rows)
+        scores = edit(scores) if edit else scores
+        for row in range(tokens):
+            for column in range(tokens):
+                if column > row or (self.window is not None and row - column >= self.window):
+                    scores[:, row, column] = -math.inf
+        return scores.softmax(-1)
+
+    def _attention(self, layer: int, hidden: Tensor, edit: ScoreEdit | None) -> Tensor:
+        config, weights, name = self.config, self.weights, f"model.layers.{layer}."
+        size = config.hidden_size // config.num_attention_heads
+        group = config.num_attention_heads // config.num_key_value_heads
+        inner = self._norm(hidden, name + "input_layernorm.weight")
+        probabilities = self.attention(layer, inner, edit)
+        heads = []
+        for head in range(config.num_attention_heads):
+            shared = head // group
+            value = inner @ weights[name + "self_attn.v_proj.weight"][shared * size : (shared + 1) * size].T
+            heads.append(probabilities[head] @ value)
+        return torch.cat(heads, dim=-1) @ weights[name + "self_attn.o_proj.weight"].T
+
+    def _norm(self, hidden: Tensor, name: str) -> Tensor:
+        scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.config.rms_norm_eps)
+        return hidden * scale * self.weights[name]
+
+    def _rotate(self, vectors: Tensor) -> Tensor:
+        size, half = vectors.shape[-1], vectors.shape[-1] // 2
+        base = self.config.rope_parameters["rope_theta"]
+        for_pair = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+        angles = torch.arange(len(vectors), dtype=torch.float64)[:, None] * for_pair[None, :]
+        first, second = vectors[:, :half], vectors[:, half:]
+        cosine, sine = angles.cos(), angles.sin()
+        return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+
+
+@pytest.fixture(scope="session")
+def slow() -> type[SlowLlama]:
+    """The class of the slow model; call it with a fast one."""
+    return SlowLlama
