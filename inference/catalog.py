@@ -1,0 +1,180 @@
+"""Models on this computer: what a name stands for, what there is, and what its files say. Never the network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inference import architecture, gguf_files
+from inference.checkpoints import Checkpoint, TensorHeader, find_checkpoint, read_json, read_tensor_headers
+from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
+from inference.events import ModelInfo
+from resources import BUILTIN_MODEL
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+#: How a model was found: in the app, in the Hugging Face cache, or at a path.
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """A model's files, all of which exist.
+
+    ``config`` is config.json, or what a GGUF header says in config.json's words. ``tensors`` are the stored tensors;
+    empty for pickled weights, whose files have no header.
+    """
+
+    source: str
+    name: str
+    folder: Path
+    checkpoint: Checkpoint
+    config: dict[str, Any]
+    tensors: tuple[TensorHeader, ...] = field(repr=False)
+
+    @property
+    def format(self) -> str:
+        """ "safetensors", "pytorch" or "gguf"."""
+        return self.checkpoint.format
+
+    @property
+    def text_config(self) -> architecture.Config:
+        """The part of the config that describes the language model."""
+        return architecture.text_config(self.config)
+
+
+def find_model(source: str) -> ModelFiles:
+    """Find the files behind a name and check that they are whole, as far as their headers tell.
+
+    Args:
+        source: "builtin", a folder, a GGUF file, or the hub id of a model in the local cache.
+
+    Raises:
+        ModelNotFound: There is nothing, or nothing that is a model.
+        ModelDamaged: A file is missing, truncated, or not what its name says.
+        ModelUnsafe: The weights are in a pickle that could run code.
+        ModelUnsupported: It is an adapter, or of a format that is not known.
+        UnreadableFile: A file may not be read.
+    """
+    if source == BUILTIN:
+        return _open_folder(BUILTIN_MODEL, source=source, name="Built-in model")
+    if not source.strip():
+        raise ModelNotFound("No model was named.")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _open_folder(path, source=source, name=path.resolve().name)
+    if path.is_file():
+        if path.suffix.lower() == ".gguf":
+            return _open_gguf(path, source=source)
+        raise ModelUnsupported(
+            f"{path.name} is not a model file that can be opened by itself.",
+            hint="Open a GGUF file, or the folder that holds config.json and the weights.",
+        )
+    if _HUB_ID.fullmatch(source) and not source.endswith(".gguf"):
+        snapshot = cached_snapshot(source)
+        if snapshot is not None:
+            return _open_folder(snapshot, source=source, name=source)
+        raise ModelNotFound(
+            f"{source} is neither a file here nor a model in the download cache.",
+            hint="Check the name, or download the model from the hub first.",
+        )
+    raise ModelNotFound(f"{source} does not exist.")
+
+
+def cached_snapshot(repo: str) -> Path | None:
+    """The folder of a hub id in the local cache: that of the main branch, else the newest; None if there is none."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    root = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    try:
+        commit = (root / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        commit = ""
+    if commit and (root / "snapshots" / commit).is_dir():
+        return root / "snapshots" / commit
+    snapshots = [path for path in (root / "snapshots").glob("*") if path.is_dir()]
+    return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _open_folder(folder: Path, *, source: str, name: str) -> ModelFiles:
+    ggufs = sorted(folder.glob("*.gguf"))
+    if ggufs and not (folder / "config.json").is_file():
+        if len(ggufs) > 1:
+            raise ModelNotFound(
+                f"There are {len(ggufs)} GGUF files in this folder.",
+                hint="Open one of them instead of the folder.",
+            )
+        return _open_gguf(ggufs[0], source=source)
+    checkpoint = find_checkpoint(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelDamaged("The model's config.json is missing.")
+    config = read_json(folder / "config.json")
+    tensors: tuple[TensorHeader, ...] = ()
+    if checkpoint.format == "safetensors":
+        tensors = tuple(tensor for file in checkpoint.files for tensor in read_tensor_headers(file))
+    return ModelFiles(
+        source=source, name=name, folder=folder, checkpoint=checkpoint, config=config, tensors=tensors
+    )
+
+
+def _open_gguf(path: Path, *, source: str) -> ModelFiles:
+    header = gguf_files.read_header(path)
+    return ModelFiles(
+        source=source,
+        name=header.name or path.stem,
+        folder=path.parent,
+        checkpoint=Checkpoint(format="gguf", files=(path,)),
+        config=gguf_files.as_config(header),
+        tensors=header.tensors,
+    )
+
+
+def describe(files: ModelFiles) -> ModelInfo:
+    """What the files say of the model, without its weights."""
+    config = files.text_config
+    stored = stored_dtype(files)
+    shape = architecture.kv_shape(config)
+    return ModelInfo(
+        source=files.source,
+        name=files.name,
+        architecture=_architecture_name(files.config),
+        parameters=parameter_count(files),
+        context_length=architecture.context_length(config),
+        vocabulary=architecture.first_int(config, "vocab_size"),
+        layers=architecture.layer_count(config),
+        hidden_size=architecture.hidden_size(config),
+        kv_bytes_per_token=shape.values_per_token() * 2,
+        stored_bytes=files.checkpoint.nbytes,
+        stored_dtype=stored,
+        licence=None,
+        has_chat_template=False,
+        has_attention=architecture.has_attention(config),
+        format=files.format,
+    )
+
+
+def parameter_count(files: ModelFiles) -> int:
+    """Numbers in the stored tensors; a tied embedding is stored once."""
+    return sum(tensor.elements for tensor in files.tensors)
+
+
+def stored_dtype(files: ModelFiles) -> str:
+    """The precision that most of the weights are stored in, by torch's name ("Q4_K" and the like for GGUF)."""
+    sizes: dict[str, int] = {}
+    for tensor in files.tensors:
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
+    if sizes:
+        from inference.checkpoints import TORCH_NAMES
+
+        name = max(sizes, key=lambda dtype: sizes[dtype])
+        return TORCH_NAMES.get(name, name)
+    return str(files.config.get("dtype") or files.config.get("torch_dtype") or "float32")
+
+
+def _architecture_name(config: dict[str, Any]) -> str:
+    names = config.get("architectures")
+    if isinstance(names, list) and names:
+        return str(names[0])
+    return str(config.get("model_type") or "unknown")

@@ -1,0 +1,112 @@
+"""Stored weights as lazy tensors: each is read when it is asked for, counted, and may be cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from inference.background import Reporter
+from inference.errors import ModelDamaged, ModelUnsafe
+
+if TYPE_CHECKING:
+    import torch
+
+    from inference.catalog import ModelFiles
+
+
+class ByteCounter:
+    """Adds up what was read and reports it."""
+
+    def __init__(self, reporter: Reporter, stage: str, total: int) -> None:
+        self._reporter = reporter
+        self._stage = stage
+        self._total = total
+        self._done = 0
+
+    def add(self, nbytes: int) -> None:
+        """Count a tensor that was read; raises RunCancelled if the run was cancelled."""
+        self._done += nbytes
+        self._reporter.report(self._stage, min(self._done, self._total), self._total, "bytes")
+
+
+class LazyTensor:
+    """A tensor in a file that reads itself when it is indexed: what transformers expects of a state dict's values."""
+
+    def __init__(self, source: Any, counter: ByteCounter) -> None:
+        self._source = source
+        self._counter = counter
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        self._counter.add(0)  # look at the cancel flag before a long read
+        tensor: torch.Tensor = self._source[index]
+        self._counter.add(tensor.numel() * tensor.element_size())
+        return tensor
+
+    def get_shape(self) -> list[int]:
+        """The stored shape."""
+        source = self._source
+        return list(source.get_shape() if hasattr(source, "get_shape") else source.shape)
+
+    def get_dtype(self) -> str:
+        """The stored dtype, by safetensors' name where the file has one."""
+        source = self._source
+        return str(source.get_dtype() if hasattr(source, "get_dtype") else source.dtype)
+
+    @property
+    def shape(self) -> list[int]:
+        """The stored shape."""
+        return self.get_shape()
+
+
+@contextmanager
+def open_weights(files: ModelFiles, reporter: Reporter, *, stage: str) -> Iterator[dict[str, Any]]:
+    """The state dict of a model's files, its tensors not yet read; the files stay open inside the ``with`` block.
+
+    Raises:
+        ModelDamaged: A file can't be read.
+        ModelUnsafe: A pickle holds more than tensors. Nothing of it was run.
+    """
+    counter = ByteCounter(reporter, stage, files.checkpoint.nbytes)
+    counter.add(0)
+    with ExitStack() as stack:
+        state_dict: dict[str, Any] = {}
+        for file in files.checkpoint.files:
+            reporter.check()
+            if files.format == "safetensors":
+                from safetensors import SafetensorError, safe_open
+
+                try:
+                    opened = stack.enter_context(safe_open(file, framework="pt"))
+                except SafetensorError as error:
+                    raise ModelDamaged(f"{file.name} can't be read.", details=str(error)) from None
+                state_dict |= {name: LazyTensor(opened.get_slice(name), counter) for name in opened.keys()}
+            else:
+                state_dict |= {name: LazyTensor(tensor, counter) for name, tensor in _unpickle(file).items()}
+        yield state_dict
+
+
+def _unpickle(file: Any) -> dict[str, torch.Tensor]:
+    """Read a pickled checkpoint by torch's restricted unpickler, which builds tensors and calls nothing else."""
+    import pickle
+    import zipfile
+
+    import torch
+
+    try:
+        state_dict = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None
+        )
+    except pickle.UnpicklingError as error:
+        raise ModelUnsafe(
+            f"{file.name} holds more than weights; it was not opened, because it could run code.",
+            details=str(error),
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise ModelDamaged(f"{file.name} can't be read; it may be truncated.", details=str(error)) from None
+    state_dict = state_dict.get("state_dict", state_dict) if isinstance(state_dict, dict) else None
+    if not isinstance(state_dict, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state_dict.values()
+    ):
+        raise ModelDamaged(f"{file.name} holds no weights.")
+    return state_dict
