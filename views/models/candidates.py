@@ -10,6 +10,8 @@ from typing import Any
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from inference.events import Candidate, ScoredToken, Stage, Token
+from views.models.focus import FocusModel, MessageId
+from views.models.transcript import TranscriptModel
 
 _Index = QModelIndex | QPersistentModelIndex
 
@@ -45,22 +47,20 @@ class CandidateRole(IntEnum):
 class TokenPlace:
     """A token and where it is: ``message_id`` as in the transcript, ``index`` counts the message's tokens."""
 
-    message_id: int
+    message_id: MessageId
     index: int
     token: Token | ScoredToken
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The recorded alternatives, most likely (raw) first."""
-        return tuple(sorted(self.token.candidates, key=lambda c: -c.raw_logprob))
+        """The recorded alternatives, in the order in which they were recorded: most likely (raw) first."""
+        return self.token.candidates
 
     @property
     def rank(self) -> int | None:
         """1 for the most likely token by the raw distribution; None where it was not recorded."""
-        for place, candidate in enumerate(self.candidates, start=1):
-            if candidate.id == self.token.id:
-                return place
-        return None
+        own = next((c.raw_logprob for c in self.candidates if c.id == self.token.id), None)
+        return None if own is None else 1 + sum(c.raw_logprob > own for c in self.candidates)
 
     @property
     def sampled_prob(self) -> float | None:
@@ -70,6 +70,10 @@ class TokenPlace:
 
 class CandidatesModel(QAbstractTableModel):
     """The candidates of one token, most likely (raw) first.
+
+    Args:
+        transcript: Where tokens are looked up.
+        focus: What is looked at; without these two, :meth:`set_place` says what is shown.
 
     Signals:
         place_changed: The :class:`TokenPlace` that is shown, or None.
@@ -86,10 +90,22 @@ class CandidatesModel(QAbstractTableModel):
         "The token's number in the vocabulary",
     )
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        transcript: TranscriptModel | None = None,
+        focus: FocusModel | None = None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self._place: TokenPlace | None = None
         self._rows: tuple[Candidate, ...] = ()
+        self._transcript, self._focus = transcript, focus
+        if transcript is not None and focus is not None:
+            focus.current_changed.connect(self._follow)
+            transcript.was_reset.connect(self._follow)
+            transcript.tail_replaced.connect(self._follow)
+            transcript.tokens_changed.connect(self._follow_tokens)
+            self._follow()
 
     @property
     def place(self) -> TokenPlace | None:
@@ -112,10 +128,10 @@ class CandidatesModel(QAbstractTableModel):
 
     def chosen_row(self) -> int | None:
         """The row of the token that was chosen; None where it was not recorded."""
-        if self._place is None:
+        place = self._place
+        if place is None:
             return None
-        rank = self._place.rank
-        return None if rank is None else rank - 1
+        return next((row for row, c in enumerate(self._rows) if c.id == place.token.id), None)
 
     def recorded_mass(self) -> float:
         """Raw probability of all candidates together; the rest belongs to tokens that were not recorded."""
@@ -158,6 +174,21 @@ class CandidatesModel(QAbstractTableModel):
             return self._sentence(index.row(), candidate)
         return None
 
+    def _follow(self) -> None:
+        if self._transcript is None or self._focus is None:
+            return
+        span = self._focus.current
+        token = None if span is None else self._transcript.token(span.message_id, span.start)
+        if span is None or token is None:
+            self.set_place(None)
+        else:
+            self.set_place(TokenPlace(message_id=span.message_id, index=span.start, token=token))
+
+    def _follow_tokens(self, message_id: MessageId, first: int) -> None:
+        span = None if self._focus is None else self._focus.current
+        if span is not None and span.message_id == message_id and span.start >= first:
+            self._follow()
+
     def _text(self, row: int, column: Column, candidate: Candidate) -> str:
         if column == Column.RANK:
             return str(row + 1)
@@ -196,7 +227,7 @@ class StepModel(QObject):
     """The decoding step whose distribution the Sampling panel plots.
 
     While a reply is written it is the newest step; a token in focus takes its place until the focus is
-    cleared.
+    cleared. With ``transcript`` and ``focus`` it follows both by itself.
 
     Signals:
         changed: No argument; read :attr:`token`.
@@ -204,10 +235,22 @@ class StepModel(QObject):
 
     changed = Signal()
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        transcript: TranscriptModel | None = None,
+        focus: FocusModel | None = None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self._live: Token | None = None
         self._pinned: Token | None = None
+        self._transcript, self._focus = transcript, focus
+        if transcript is not None and focus is not None:
+            focus.current_changed.connect(self._follow_focus)
+            transcript.was_reset.connect(self._follow_reset)
+            transcript.tail_replaced.connect(self._follow_reset)
+            transcript.tokens_changed.connect(self._follow_tokens)
+            self._follow_reset()
 
     @property
     def token(self) -> Token | None:
@@ -236,3 +279,21 @@ class StepModel(QObject):
         if token is not self._pinned:
             self._pinned = token
             self.changed.emit()
+
+    def _follow_focus(self) -> None:
+        if self._transcript is None or self._focus is None:
+            return
+        span = self._focus.current
+        token = None if span is None else self._transcript.token(span.message_id, span.start)
+        self.pin(token if isinstance(token, Token) else None)
+
+    def _follow_reset(self) -> None:
+        reply = None if self._transcript is None else self._transcript.last_reply
+        last = reply.track[len(reply.track) - 1] if reply is not None and len(reply.track) else None
+        self.set_live(last if isinstance(last, Token) else None)
+        self._follow_focus()
+
+    def _follow_tokens(self, message_id: MessageId, first: int) -> None:
+        reply = None if self._transcript is None else self._transcript.last_reply
+        if reply is not None and reply.id == message_id:
+            self._follow_reset()

@@ -1,0 +1,61 @@
+"""What each stage of sampling did to one step's distribution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from inference.events import Stage
+
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """One stage over the recorded candidates.
+
+    Attributes:
+        name: As in :class:`~inference.events.Stage`.
+        probs: Probability of each candidate after the stage.
+        others: Probability of all tokens that were not recorded.
+        removed: Mass that the stage set to zero, as a share of the distribution before it.
+        cut: Numbers of the candidates that the stage set to zero.
+        acts: Whether the stage changed anything.
+    """
+
+    name: str
+    probs: tuple[float, ...]
+    others: float
+    removed: float
+    cut: tuple[int, ...]
+    acts: bool
+
+    @property
+    def kept(self) -> int:
+        """Number of recorded candidates that can still be drawn."""
+        return sum(probability > 0 for probability in self.probs)
+
+
+def stage_rows(stages: tuple[Stage, ...]) -> tuple[StageRow, ...]:
+    """Compare each stage with the one before it; the first one always acts."""
+    rows: list[StageRow] = []
+    before: tuple[float, ...] | None = None
+    for stage in stages:
+        others = max(0.0, 1.0 - math.fsum(stage.probs))
+        earlier = before if before is not None else stage.probs
+        cut = tuple(
+            i for i, (old, new) in enumerate(zip(earlier, stage.probs, strict=True)) if old > 0 and new == 0
+        )
+        moved = any(abs(old - new) > _SAME for old, new in zip(earlier, stage.probs, strict=True))
+        rows.append(
+            StageRow(
+                name=stage.name,
+                probs=stage.probs,
+                others=others,
+                removed=stage.removed,
+                cut=cut,
+                acts=before is None or moved or stage.removed > _SAME,
+            )
+        )
+        before = stage.probs
+    return tuple(rows)
