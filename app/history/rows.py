@@ -1,0 +1,81 @@
+"""Rows of the history's tables as objects."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from app.history.records import Conversation, Kind, StoredMessage
+from app.history.token_codec import decode_tokens, encode_tokens
+from app.plain import from_plain, read_fields
+from inference.events import ControlsChanged, SamplingControls
+
+CONVERSATION_COLUMNS = "id, title, kind, created, updated, system_prompt, controls"
+_MESSAGE_FIELDS = (
+    "id",
+    "conversation",
+    "parent",
+    "role",
+    "text",
+    "state",
+    "chosen",
+    "created",
+    "model",
+    "reason",
+    "seed",
+    "prompt_tokens",
+    "tokens_per_second",
+)
+MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in _MESSAGE_FIELDS)
+
+
+def unchoose_siblings(db: sqlite3.Connection, conversation: int, parent: int | None) -> None:
+    db.execute(
+        "UPDATE messages SET chosen = 0 WHERE conversation = ? AND parent IS ?", (conversation, parent)
+    )
+
+
+def cut_records(db: sqlite3.Connection, message: int, keep: int) -> None:
+    """Drop the records of the tokens from number ``keep`` on; the chunk that it lies in is cut."""
+    row = db.execute(
+        "SELECT first, packed FROM token_records WHERE message = ? AND first < ? ORDER BY first DESC LIMIT 1",
+        (message, keep),
+    ).fetchone()
+    db.execute("DELETE FROM token_records WHERE message = ? AND first >= ?", (message, keep))
+    if row is not None:
+        kept = [token for token in decode_tokens(row[1]) if token.index < keep]
+        db.execute(
+            "UPDATE token_records SET packed = ? WHERE message = ? AND first = ?",
+            (encode_tokens(kept), message, row[0]),
+        )
+
+
+def pack_marks(marks: Sequence[ControlsChanged]) -> str:
+    return json.dumps([[mark.index, mark.changes] for mark in marks])
+
+
+def unpack_marks(packed: str) -> tuple[ControlsChanged, ...]:
+    kind = tuple[tuple[int, tuple[tuple[str, str, str], ...]], ...]
+    return tuple(
+        ControlsChanged(run_id=0, index=index, changes=changes)
+        for index, changes in from_plain(kind, json.loads(packed))
+    )
+
+
+def conversation_from(row: tuple[int, str, Kind, float, float, str, str]) -> Conversation:
+    number, title, kind, created, updated, system_prompt, controls = row
+    return Conversation(
+        id=number,
+        title=title,
+        kind=kind,
+        created=created,
+        updated=updated,
+        system_prompt=system_prompt,
+        controls=read_fields(SamplingControls, json.loads(controls))[0],
+    )
+
+
+def message_from(row: Sequence[object]) -> StoredMessage:
+    values = dict(zip(_MESSAGE_FIELDS, row, strict=True))
+    return StoredMessage(**(values | {"chosen": bool(values["chosen"])}))  # type: ignore[arg-type]
