@@ -1,13 +1,14 @@
 """What flows: frozen requests into the engine, frozen events out of it. Standard library only.
 
-A request snapshots its inputs and carries a ``run_id``; every run answers with events of the same ``run_id`` and ends
-in exactly one of :class:`Finished`, :class:`Cancelled`, :class:`Failed`; what a run answers comes before it. Events hold
-ints, floats, strings and bytes, never tensors, so they pickle, cross threads, and print as JSON (:func:`to_json`).
-``event`` on a class is its name in JSON and a contract: add, never rename.
+A request snapshots its inputs and carries a ``run_id``; every run answers with events of the same
+``run_id`` and ends in exactly one of :class:`Finished`, :class:`Cancelled`, :class:`Failed`; what a run
+answers comes before it. Events hold ints, floats, strings and bytes, never tensors, so they pickle, cross
+threads, and print as JSON (:func:`to_json`). ``event`` on a class is its name in JSON and a contract: add,
+never rename.
 
-All log-probabilities are natural logarithms; entropies and surprisals are in nats; sizes are bytes; times are seconds.
-*Raw* is the model's own distribution (softmax of the unchanged logits); *sampled* is the one that the token was drawn
-from, after every control.
+All log-probabilities are natural logarithms; entropies and surprisals are in nats; sizes are bytes; times
+are seconds. *Raw* is the model's own distribution (softmax of the unchanged logits); *sampled* is the one
+that the token was drawn from, after every control.
 """
 
 from __future__ import annotations
@@ -22,18 +23,22 @@ Role = Literal["system", "user", "assistant"]
 Overflow = Literal["stop", "drop-oldest"]
 SteeringMode = Literal["log-additive", "multiplicative"]
 Overlap = Literal["partial", "complete"]
+Granularity = Literal["auto", "token", "word", "sentence", "paragraph", "message", "given"]
+TargetGranularity = Literal["complete", "token"]
+Postprocessing = Literal["none", "absolute", "square"]
+Setting = float | int | bool | str
 
 
-# --- what a run is steered by ------------------------------------------------------------------------------------
+# --- what a run is steered by -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionControl:
     """Scale the attention that later tokens pay to a span of the prompt.
 
-    ``start`` and ``end`` are character offsets into the text of message number ``message`` (``None``: into the raw
-    prompt). ``factor`` 0 removes, 1 is neutral, above 1 amplifies. A token that the span covers in part gets
-    ``1 + (factor - 1) * share``.
+    ``start`` and ``end`` are character offsets into the text of message number ``message`` (``None``: into
+    the raw prompt). ``factor`` 0 removes, 1 is neutral, above 1 amplifies. A token that the span covers in
+    part gets ``1 + (factor - 1) * share``.
     """
 
     start: int
@@ -85,7 +90,7 @@ class SamplingControls:
     steering: SteeringOptions = SteeringOptions()
 
 
-# --- requests ----------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +125,8 @@ class InspectRequest(Request):
 class LoadRequest(Request):
     """Load a model in place of the one that is loaded -> :class:`Progress` ..., :class:`ModelLoaded`.
 
-    ``context_length`` None takes the model's own (bounded by what fits). ``quantization`` "none" keeps the stored
-    precision on a GPU; on a CPU weights are computed in float32, the faster way there.
+    ``context_length`` None takes the model's own (bounded by what fits). ``quantization`` "none" keeps the
+    stored precision on a GPU; on a CPU weights are computed in float32, the faster way there.
     """
 
     model: str
@@ -137,7 +142,9 @@ class UnloadRequest(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListModelsRequest(Request):
-    """Find the built-in model, models in the Hugging Face cache, and those in ``folders`` -> :class:`ModelsListed`."""
+    """Find the built-in model, models in the Hugging Face cache, and those in ``folders`` ->
+    :class:`ModelsListed`.
+    """
 
     folders: tuple[str, ...] = ()
 
@@ -146,7 +153,8 @@ class ListModelsRequest(Request):
 class DownloadRequest(Request):
     """Fetch a model from the hub into the cache -> :class:`Progress` ..., :class:`Downloaded`.
 
-    Cancelling keeps what has arrived, and the same request resumes it: pausing is cancelling and asking again.
+    Cancelling keeps what has arrived, and the same request resumes it: pausing is cancelling and asking
+    again.
     """
 
     repo: str
@@ -165,9 +173,10 @@ class RenderRequest(Request):
 class GenerateRequest(Request):
     """Continue a chat (``messages``) or a raw text (``prompt``; exactly one of the two is given).
 
-    ``reply_ids`` or ``reply_text`` is the beginning of the reply, kept as it is and continued: for "continue", and for
-    branching from a candidate (the ids before it, and its own). ``candidates`` is how many alternatives are recorded
-    at each step. ``score_prompt`` also records probabilities of the prompt's tokens.
+    ``reply_ids`` or ``reply_text`` is the beginning of the reply, kept as it is and continued: for
+    "continue", and for branching from a candidate (the ids before it, and its own). ``candidates`` is how
+    many alternatives are recorded at each step. ``score_prompt`` also records probabilities of the
+    prompt's tokens.
     """
 
     messages: tuple[Message, ...] = ()
@@ -186,7 +195,8 @@ class GenerateRequest(Request):
 class ScoreRequest(Request):
     """Probabilities of given text by one prefill -> :class:`PromptScored`, without generating.
 
-    The text is ``prompt``, or what the template makes of ``messages``, followed by ``reply_ids`` or ``reply_text``.
+    The text is ``prompt``, or what the template makes of ``messages``, followed by ``reply_ids`` or
+    ``reply_text``.
     """
 
     messages: tuple[Message, ...] = ()
@@ -196,7 +206,129 @@ class ScoreRequest(Request):
     candidates: int = 20
 
 
-# --- parts of events ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListMethodsRequest(Request):
+    """Which attribution methods there are, and which of them work with the loaded model ->
+    :class:`MethodsListed`.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSpan:
+    """Characters of message number ``message``, or of the raw prompt (None); ``message`` -1 is the reply."""
+
+    start: int
+    end: int
+    message: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRequest(Request):
+    """What in the context carried the target -> :class:`ExplanationStarted`, ``ExplanationPart`` ...,
+    ``Explanation``.
+
+    The text that was read is ``prompt``, or what the template makes of ``messages``, followed by
+    ``reply_ids`` or ``reply_text``. The target is ``target`` (text that is put after all of it), or else
+    the reply's characters ``target_start`` to ``target_end`` (None: to its end), widened to whole tokens;
+    what comes before it in the reply belongs to the context.
+
+    ``given`` holds the segments of granularity "given". ``contrast_id`` asks why the target, which must be
+    one token, and not this one. ``settings`` are the method's own parameters by name (:class:`MethodSpec`).
+    ``memory_budget`` is the most bytes a batch may take beyond a plain forward pass (None: adapts to what
+    is free). ``estimate_only`` ends the run after :class:`ExplanationStarted`, which says what it would cost.
+    """
+
+    method: str = "atman"
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    reply_ids: tuple[int, ...] = ()
+    reply_text: str = ""
+    target: str | None = None
+    target_start: int = 0
+    target_end: int | None = None
+    granularity: Granularity = "auto"
+    target_granularity: TargetGranularity = "complete"
+    given: tuple[TextSpan, ...] = ()
+    include_special: bool = False
+    factor: float = 0.1
+    mode: SteeringMode = "log-additive"
+    layers: tuple[int, int] | None = None
+    similarity_threshold: float | None = None
+    postprocessing: Postprocessing = "none"
+    contrast_id: int | None = None
+    settings: tuple[tuple[str, Setting], ...] = ()
+    memory_budget: int | None = None
+    preview: bool = False
+    estimate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareMethodsRequest(Request):
+    """Explain with several methods and judge them -> what ``explain`` answers for each, then
+    :class:`MethodsCompared`.
+
+    ``explain`` says what is explained (its ``method`` is ignored); ``steps`` is the number of points of
+    the deletion curves.
+    """
+
+    explain: ExplainRequest
+    methods: tuple[str, ...]
+    steps: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedTokensRequest(Request):
+    """Which tokens the related-words option would also control -> :class:`RelatedTokens`; nothing is
+    generated.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    attention: tuple[AttentionControl, ...] = ()
+    steering: SteeringOptions = SteeringOptions(similarity_threshold=0.6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LensRequest(Request):
+    """What each layer would say at each position (logit lens) -> :class:`LensStarted`, :class:`LensRow` ...
+
+    The text is ``prompt`` or the rendered ``messages``, then the reply. ``layers`` empty is all; layer 0
+    is the embedding, layer n the output of the n-th block. Positions are tokens ``first`` to ``last``
+    (None: the end). ``token_id`` is the token whose rank is followed; None follows the token that really
+    comes next.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    reply_ids: tuple[int, ...] = ()
+    reply_text: str = ""
+    layers: tuple[int, ...] = ()
+    first: int = 0
+    last: int | None = None
+    token_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRequest(Request):
+    """Attention weights of chosen layers and heads -> :class:`AttentionStarted`, :class:`AttentionMap` ...
+
+    ``layers`` counts blocks from 0; ``heads`` empty is all. Queries are tokens ``first`` to ``last``
+    (None: the end). ``grid`` above 0 asks for thumbnails instead: each head's matrix as the maxima of grid
+    x grid cells.
+    """
+
+    layers: tuple[int, ...]
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    reply_ids: tuple[int, ...] = ()
+    reply_text: str = ""
+    heads: tuple[int, ...] = ()
+    first: int = 0
+    last: int | None = None
+    grid: int = 0
+
+
+# --- parts of events ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +358,9 @@ class Stage:
 class ScoredToken:
     """A token of given text (prompt, or a reply that is read again).
 
-    ``text`` is the span of the exact text that this token completes: the spans of all tokens add up to it (a token
-    inside a multi-byte character has an empty span). ``raw_logprob``, ``entropy`` and ``candidates`` are those of the
-    position *before* it, so the first token has none (``raw_logprob`` None).
+    ``text`` is the span of the exact text that this token completes: the spans of all tokens add up to it
+    (a token inside a multi-byte character has an empty span). ``raw_logprob``, ``entropy`` and
+    ``candidates`` are those of the position *before* it, so the first token has none (``raw_logprob`` None).
     """
 
     index: int
@@ -306,7 +438,9 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A row of the model picker. ``origin`` is "builtin", "cache" or "folder"; ``problem`` says why it can't be used."""
+    """A row of the model picker. ``origin`` is "builtin", "cache" or "folder"; ``problem`` says why it
+    can't be used.
+    """
 
     source: str
     name: str
@@ -315,7 +449,128 @@ class ModelEntry:
     problem: str = ""
 
 
-# --- events ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSpan:
+    """A part of the context whose weight is asked for: its characters in the context's exact text, and its
+    tokens.
+
+    ``label`` says where it is from ("user", "reply", "special"); empty in a raw prompt.
+    """
+
+    text: str
+    start: int
+    end: int
+    tokens: tuple[int, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpan:
+    """The target, or one token of it: its characters in the target's text, and its log-probability as
+    things are.
+    """
+
+    text: str
+    start: int
+    end: int
+    ids: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSpec:
+    """A method's own parameter; views build their controls from it."""
+
+    name: str
+    title: str
+    kind: Literal["float", "int", "bool", "choice"]
+    default: Setting
+    minimum: float = 0.0
+    maximum: float = 1.0
+    choices: tuple[str, ...] = ()
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSpec:
+    """What an attribution method is, and what its scores mean.
+
+    ``signed``: negative scores mean that a segment speaks against the target. ``minimum`` and ``maximum``
+    bound the scores (None: unbounded). ``unit`` is "nats" or empty. ``exact``: the scores are the defined
+    quantity, not an estimate of it. ``uses_target`` False: scores tell how much the text as a whole rests
+    on a segment. ``uses_factor``: factor, mode, layers and related words act on it.
+    """
+
+    name: str
+    title: str
+    summary: str
+    signed: bool
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str = "nats"
+    exact: bool = False
+    uses_target: bool = True
+    uses_factor: bool = False
+    needs_attention: bool = False
+    needs_gradient: bool = False
+    parameters: tuple[ParameterSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodStatus:
+    """A method and why it cannot be used with the loaded model (empty: it can)."""
+
+    spec: MethodSpec
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationCost:
+    """What an explanation takes: calls of the model, token positions computed, seconds and bytes beyond
+    the weights.
+
+    ``seconds`` comes from the speed of the one pass that was just measured. ``naive_token_forwards`` is
+    what one full pass a segment would compute.
+    """
+
+    forward_passes: int
+    token_forwards: int
+    naive_token_forwards: int
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletionCurve:
+    """The target's log-probability as the strongest segments are removed first; the lower the area, the
+    more faithful.
+
+    ``removed`` are fractions of all segments, ``logprobs`` the target's log-probabilities then, ``area``
+    the area under the curve of ``exp(logprob - logprob of the whole prompt)`` over the fractions.
+    """
+
+    method: str
+    removed: tuple[float, ...]
+    logprobs: tuple[float, ...]
+    area: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedToken:
+    """Token ``index`` (characters ``start`` to ``end``) is as similar as ``cosine`` to controlled token
+    ``of``.
+    """
+
+    index: int
+    of: int
+    text: str
+    start: int
+    end: int
+    cosine: float
+    factor: float
+
+
+# --- events -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +583,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress(Event):
-    """Long work goes on. ``total`` 0: not known yet. ``unit`` is "bytes", "tokens", "files", "layers" or "pages"."""
+    """Long work goes on. ``total`` 0: not known yet. ``unit`` is "bytes", "tokens", "files", "layers" or
+    "pages".
+    """
 
     event: ClassVar[str] = "progress"
     stage: str
@@ -341,8 +598,8 @@ class Progress(Event):
 class Started(Event):
     """A generation begins: what was read, what came from the cache, which seed is used.
 
-    ``dropped_messages`` counts the oldest turns that were left out because the context was full; ``prompt_text`` is
-    the exact text that the model reads.
+    ``dropped_messages`` counts the oldest turns that were left out because the context was full;
+    ``prompt_text`` is the exact text that the model reads.
     """
 
     event: ClassVar[str] = "started"
@@ -366,10 +623,10 @@ class PromptScored(Event):
 class Token(Event):
     """One generated token.
 
-    ``text`` is what became printable with it (empty while a character is incomplete, and where a stop string may be
-    beginning); the texts of all tokens add up to the reply. ``data`` is the token's own bytes. ``stages`` is the
-    distribution after each stage, over ``candidates``; ``candidates`` always holds the chosen token. ``at`` is the
-    time since the run began.
+    ``text`` is what became printable with it (empty while a character is incomplete, and where a stop
+    string may be beginning); the texts of all tokens add up to the reply. ``data`` is the token's own
+    bytes. ``stages`` is the distribution after each stage, over ``candidates``; ``candidates`` always
+    holds the chosen token. ``at`` is the time since the run began.
     """
 
     event: ClassVar[str] = "token"
@@ -453,8 +710,153 @@ class PromptRendered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodsListed(Event):
+    """The attribution methods, and which the loaded model can do."""
+
+    event: ClassVar[str] = "methods"
+    methods: tuple[MethodStatus, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationStarted(Event):
+    """What will be explained and what it costs. ``context`` is the exact text that segments are offsets
+    into.
+    """
+
+    event: ClassVar[str] = "explanation-started"
+    method: str
+    context: str
+    segments: tuple[SegmentSpan, ...]
+    targets: tuple[TargetSpan, ...]
+    granularity: str
+    cost: ExplanationCost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplanationPart(Event):
+    """Scores of some segments as they are computed: ``scores[row][i]`` belongs to segment ``indices[i]``.
+
+    ``preview``: estimates that later parts replace. ``done`` of ``total`` segments are final.
+    """
+
+    event: ClassVar[str] = "explanation-part"
+    method: str
+    indices: tuple[int, ...]
+    scores: tuple[tuple[float, ...], ...]
+    done: int
+    total: int
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Event):
+    """All scores: ``scores[row][segment]``, positive = the segment supports the target.
+
+    One row for the target, or one for each of its tokens. Where a run was cancelled, ``complete`` is False
+    and what was not computed is None. ``estimated`` are segments whose score is a share of a coarser one.
+    ``preview_correlation`` is Spearman's between the preview and the final scores.
+    """
+
+    event: ClassVar[str] = "explanation"
+    method: str
+    segments: tuple[SegmentSpan, ...]
+    targets: tuple[TargetSpan, ...]
+    scores: tuple[tuple[float | None, ...], ...]
+    forward_passes: int
+    seconds: float
+    token_forwards: int = 0
+    complete: bool = True
+    estimated: tuple[int, ...] = ()
+    preview_correlation: float | None = None
+    memory_budget: int = 0
+    peak_memory: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodsCompared(Event):
+    """How far methods agree, and which is faithful here.
+
+    ``spearman[i][j]`` and ``kendall[i][j]`` are rank correlations (None where a method's scores are
+    constant). ``curves`` has one deletion curve a method, and one named "random" (the mean of several
+    shuffles).
+    """
+
+    event: ClassVar[str] = "comparison"
+    methods: tuple[str, ...]
+    spearman: tuple[tuple[float | None, ...], ...]
+    kendall: tuple[tuple[float | None, ...], ...]
+    curves: tuple[DeletionCurve, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelatedTokens(Event):
+    """Tokens that follow a controlled one because they mean about the same."""
+
+    event: ClassVar[str] = "related"
+    tokens: tuple[RelatedToken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LensStarted(Event):
+    """The tokens along the lens's columns and the layers of its rows."""
+
+    event: ClassVar[str] = "lens-started"
+    positions: tuple[int, ...]
+    tokens: tuple[str, ...]
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LensRow(Event):
+    """One layer of the logit lens: for each position the top token, its probability, the followed token's
+    rank, entropy.
+
+    ``ranks`` count from 1; ``followed_probs`` is the probability of the followed token; 0 and 0.0 where
+    the last position has no next token. ``entropies`` are in nats.
+    """
+
+    event: ClassVar[str] = "lens-row"
+    layer: int
+    top_ids: tuple[int, ...]
+    top_texts: tuple[str, ...]
+    top_probs: tuple[float, ...]
+    ranks: tuple[int, ...]
+    followed_probs: tuple[float, ...]
+    entropies: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionStarted(Event):
+    """The tokens that queries and keys are, and the shape of what will come."""
+
+    event: ClassVar[str] = "attention-started"
+    tokens: tuple[str, ...]
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionMap(Event):
+    """Attention weights of one head: ``rows`` x ``columns`` little-endian float16, row after row.
+
+    Row 0 is query ``first`` (or the first cell of a thumbnail); columns are keys from 0.
+    """
+
+    event: ClassVar[str] = "attention"
+    layer: int
+    head: int
+    first: int
+    rows: int
+    columns: int
+    weights: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
-    """The run ended by itself. ``reason``: "stop" (end token), "stop-string", "length", "context-full", or "done"."""
+    """The run ended by itself. ``reason``: "stop" (end token), "stop-string", "length", "context-full", or
+    "done".
+    """
 
     event: ClassVar[str] = "finished"
     reason: str
