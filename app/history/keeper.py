@@ -6,19 +6,12 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from app.history import schema
+from app.reporting import Report
 
 T = TypeVar("T")
-
-
-class Report(Protocol):
-    """How the history says that something went wrong."""
-
-    def __call__(self, *, kind: str, message: str, hint: str, details: str = "") -> None:
-        """Show a fault."""
-        ...
 
 
 class Keeper:

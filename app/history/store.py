@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.history import search
-from app.history.keeper import Keeper, Report
+from app.history.keeper import Keeper
 from app.history.records import Conversation, Found, Kind, Reply, State, StoredMessage
 from app.history.rows import (
     CONVERSATION_COLUMNS,
@@ -24,6 +24,7 @@ from app.history.rows import (
     unpack_marks,
 )
 from app.history.token_codec import decode_tokens, encode_tokens
+from app.reporting import Report
 from inference.events import ControlsChanged, Role, SamplingControls, Token, to_json
 
 
