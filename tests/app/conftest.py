@@ -88,3 +88,8 @@ def _token(index: int, text: str, run_id: int) -> Token:
         ),
         at=0.5 * index,
     )
+
+
+@pytest.fixture(autouse=True)
+def _tidy(nothing_left_running: None) -> None:
+    """Every test of the app leaves no thread and no timer."""
