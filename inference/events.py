@@ -663,7 +663,7 @@ class ModelInspected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLoaded(Event):
-    """The model is ready."""
+    """The model is ready. ``note`` says what was done that the user did not ask for; may be empty."""
 
     event: ClassVar[str] = "loaded"
     info: ModelInfo
@@ -672,6 +672,7 @@ class ModelLoaded(Event):
     context_length: int
     seconds: float
     memory: MemoryUse
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
