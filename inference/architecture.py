@@ -23,7 +23,7 @@ class KvShape:
     """How the KV cache grows.
 
     Attributes:
-        values_full: Numbers (keys and values, all heads) that one token adds in all layers with full attention.
+        values_full: Numbers (keys and values) that one token adds in all layers with full attention.
         values_sliding: The same for the layers that attend to a window only.
         window: Tokens that a sliding layer keeps; 0 where there is none.
     """
@@ -55,7 +55,7 @@ def first_int(config: Config, *names: str, default: int = 0) -> int:
     for name in names:
         value = config.get(name)
         if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
-            return max(value)
+            return int(max(value))
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return int(value)
     return default
@@ -74,9 +74,9 @@ def hidden_size(config: Config) -> int:
 def context_length(config: Config) -> int:
     """Most tokens that the model was made for, its rotary scaling included.
 
-    Where a config scales the rotary embedding by a factor, ``max_position_embeddings`` holds the unscaled length, except
-    for the kinds that are known to store the scaled one (llama3, longrope, Gemma 3's linear) and where yarn's
-    ``original_max_position_embeddings`` shows that it is scaled already.
+    Where a config scales the rotary embedding by a factor, ``max_position_embeddings`` holds the unscaled
+    length, except for the kinds that are known to store the scaled one (llama3, longrope, Gemma 3's linear)
+    and where yarn's ``original_max_position_embeddings`` shows that it is scaled already.
     """
     positions = first_int(
         config,
@@ -106,7 +106,7 @@ def has_attention(config: Config) -> bool:
 
 
 def kv_shape(config: Config) -> KvShape:
-    """Size of the KV cache: grouped heads, latent attention, sliding windows and recurrent layers considered."""
+    """Size of the KV cache: grouped heads, latent attention, windows and recurrent layers considered."""
     layers = layer_count(config)
     if not has_attention(config) or not layers:
         return KvShape(values_full=0)

@@ -18,7 +18,7 @@ _LOOK = 0.02
 
 
 class Reporter:
-    """What the work tells: how far it is. Telling also asks, so that cancelled work ends at its next report."""
+    """What the work tells: how far it is. Telling also asks: cancelled work ends at its next report."""
 
     def __init__(self, handle: RunHandle) -> None:
         self._handle = handle
@@ -51,9 +51,9 @@ def in_background(
 ) -> Generator[Progress, None, Result]:
     """Run ``work`` on a thread of its own and yield its latest progress while it lasts.
 
-    A cancel, and closing the generator, leave at once. The thread can't be stopped from outside (it may be inside an
-    import or a system call): it ends at its next report, its result is dropped, and being a daemon it never keeps
-    the program from exiting.
+    A cancel, and closing the generator, leave at once. The thread can't be stopped from outside (it may be
+    inside an import or a system call): it ends at its next report, its result is dropped, and being a daemon
+    it never keeps the program from exiting.
 
     Raises:
         RunCancelled: The run was cancelled.

@@ -1,4 +1,4 @@
-"""Models on this computer: what a name stands for, what there is, and what its files say. Never the network."""
+"""Models on this computer: what a name stands for, and what the files say. Never the network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference import architecture, gguf_files
-from inference.checkpoints import Checkpoint, TensorHeader, find_checkpoint, read_json, read_tensor_headers
+from inference import architecture, gguf_files, model_card
+from inference.checkpoints import (
+    Checkpoint,
+    TensorHeader,
+    find_checkpoint,
+    read_json,
+    read_pickled_headers,
+    read_tensor_headers,
+)
 from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
-from inference.events import ModelInfo
+from inference.events import ModelInfo, Quantization
+from inference.quantization import DTYPE_BYTES
 from resources import BUILTIN_MODEL
 
+#: Names of output layers, in transformers' and in GGUF's words.
+OUTPUT_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
+
+_BUFFERS = re.compile(r"(inv_freq|masked_bias|rope_freqs\.weight|e_score_correction_bias)$")
+_CONSTANTS = re.compile(
+    r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format|quant_state\.\w+)$"
+)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 #: How a model was found: in the app, in the Hugging Face cache, or at a path.
@@ -23,8 +38,8 @@ BUILTIN = "builtin"
 class ModelFiles:
     """A model's files, all of which exist.
 
-    ``config`` is config.json, or what a GGUF header says in config.json's words. ``tensors`` are the stored tensors;
-    empty for pickled weights, whose files have no header.
+    ``config`` is config.json, or what a GGUF header (``gguf``) says in config.json's words. ``tensors`` are
+    the stored tensors.
     """
 
     source: str
@@ -33,6 +48,7 @@ class ModelFiles:
     checkpoint: Checkpoint
     config: dict[str, Any]
     tensors: tuple[TensorHeader, ...] = field(repr=False)
+    gguf: gguf_files.GgufHeader | None = field(default=None, repr=False)
 
     @property
     def format(self) -> str:
@@ -43,6 +59,17 @@ class ModelFiles:
     def text_config(self) -> architecture.Config:
         """The part of the config that describes the language model."""
         return architecture.text_config(self.config)
+
+    def parameters(self) -> list[TensorHeader]:
+        """The stored tensors that become parameters: no masks, no second copy of a tied embedding."""
+        tied = self.config.get("tie_word_embeddings") is True
+        return [
+            tensor
+            for tensor in self.tensors
+            if not _BUFFERS.search(tensor.name)
+            and not (len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1))  # causal masks of old checkpoints
+            and not (tied and OUTPUT_LAYER.search(tensor.name))
+        ]
 
 
 def find_model(source: str) -> ModelFiles:
@@ -84,7 +111,7 @@ def find_model(source: str) -> ModelFiles:
 
 
 def cached_snapshot(repo: str) -> Path | None:
-    """The folder of a hub id in the local cache: that of the main branch, else the newest; None if there is none."""
+    """The folder of a hub id in the local cache: the main branch's, else the newest; or None."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     root = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
@@ -111,9 +138,8 @@ def _open_folder(folder: Path, *, source: str, name: str) -> ModelFiles:
     if not (folder / "config.json").is_file():
         raise ModelDamaged("The model's config.json is missing.")
     config = read_json(folder / "config.json")
-    tensors: tuple[TensorHeader, ...] = ()
-    if checkpoint.format == "safetensors":
-        tensors = tuple(tensor for file in checkpoint.files for tensor in read_tensor_headers(file))
+    read = read_tensor_headers if checkpoint.format == "safetensors" else read_pickled_headers
+    tensors = tuple(tensor for file in checkpoint.files for tensor in read(file))
     return ModelFiles(
         source=source, name=name, folder=folder, checkpoint=checkpoint, config=config, tensors=tensors
     )
@@ -128,14 +154,19 @@ def _open_gguf(path: Path, *, source: str) -> ModelFiles:
         checkpoint=Checkpoint(format="gguf", files=(path,)),
         config=gguf_files.as_config(header),
         tensors=header.tensors,
+        gguf=header,
     )
 
 
-def describe(files: ModelFiles) -> ModelInfo:
-    """What the files say of the model, without its weights."""
+def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
+    """What the files say of the model, without its weights.
+
+    Args:
+        files: The model.
+        dtype: The precision of the KV cache, by torch's name; None: 16 bits.
+    """
     config = files.text_config
-    stored = stored_dtype(files)
-    shape = architecture.kv_shape(config)
+    header = files.gguf.metadata if files.gguf is not None else None
     return ModelInfo(
         source=files.source,
         name=files.name,
@@ -145,32 +176,53 @@ def describe(files: ModelFiles) -> ModelInfo:
         vocabulary=architecture.first_int(config, "vocab_size"),
         layers=architecture.layer_count(config),
         hidden_size=architecture.hidden_size(config),
-        kv_bytes_per_token=shape.values_per_token() * 2,
+        kv_bytes_per_token=architecture.kv_shape(config).values_per_token() * DTYPE_BYTES.get(dtype or "", 2),
         stored_bytes=files.checkpoint.nbytes,
-        stored_dtype=stored,
-        licence=None,
-        has_chat_template=False,
+        stored_dtype=stored_quantization(files) or stored_dtype(files),
+        licence=model_card.licence(files.folder) if header is None else header.get("general.license"),
+        has_chat_template=(
+            model_card.has_chat_template(files.folder)
+            if header is None
+            else "tokenizer.chat_template" in header
+        ),
         has_attention=architecture.has_attention(config),
         format=files.format,
     )
 
 
 def parameter_count(files: ModelFiles) -> int:
-    """Numbers in the stored tensors; a tied embedding is stored once."""
-    return sum(tensor.elements for tensor in files.tensors)
+    """The model's parameters: a tied embedding once, 4-bit weights unpacked, their constants left out."""
+    total = 0
+    for tensor in files.parameters():
+        if not is_quantization_constant(tensor):
+            packed = tensor.dtype == "uint8" and stored_quantization(files) in ("nf4", "fp4")
+            total += tensor.elements * (2 if packed else 1)
+    return total
+
+
+def is_quantization_constant(tensor: TensorHeader) -> bool:
+    """Whether a stored tensor is a scale or table of bitsandbytes and not a weight."""
+    return bool(_CONSTANTS.search(tensor.name))
 
 
 def stored_dtype(files: ModelFiles) -> str:
-    """The precision that most of the weights are stored in, by torch's name ("Q4_K" and the like for GGUF)."""
+    """The precision of most of the stored weights, by torch's name ("Q4_K" and the like for GGUF)."""
     sizes: dict[str, int] = {}
     for tensor in files.tensors:
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
-    if sizes:
-        from inference.checkpoints import TORCH_NAMES
+    return max(sizes, key=lambda dtype: sizes[dtype], default="float32")
 
-        name = max(sizes, key=lambda dtype: sizes[dtype])
-        return TORCH_NAMES.get(name, name)
-    return str(files.config.get("dtype") or files.config.get("torch_dtype") or "float32")
+
+def stored_quantization(files: ModelFiles) -> Quantization | None:
+    """The bitsandbytes format that the weights are stored in; None for plain weights."""
+    config = files.config.get("quantization_config")
+    if not isinstance(config, dict) or config.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return None
+    if config.get("load_in_8bit"):
+        return "int8"
+    if config.get("load_in_4bit"):
+        return "fp4" if config.get("bnb_4bit_quant_type") == "fp4" else "nf4"
+    return None
 
 
 def _architecture_name(config: dict[str, Any]) -> str:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.errors import ModelDamaged, ModelNotFound, ModelUnsafe, ModelUnsupported, UnreadableFile
 
-#: Bits of one element, by safetensors' name of the dtype.
-ELEMENT_BITS = {
-    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
-    "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
-}  # fmt: skip
+if TYPE_CHECKING:
+    import torch
 
-#: torch's name of a dtype, by safetensors' name.
-TORCH_NAMES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "uint8",
-    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+#: torch's name and the bits of one element, by safetensors' name of the dtype.
+DTYPES = {
+    "F64": ("float64", 64), "F32": ("float32", 32), "F16": ("float16", 16), "BF16": ("bfloat16", 16),
+    "I64": ("int64", 64), "I32": ("int32", 32), "I16": ("int16", 16), "I8": ("int8", 8), "BOOL": ("bool", 8),
+    "U64": ("uint64", 64), "U32": ("uint32", 32), "U16": ("uint16", 16), "U8": ("uint8", 8),
+    "C64": ("complex64", 64),
+    "F8_E4M3": ("float8_e4m3fn", 8), "F8_E5M2": ("float8_e5m2", 8), "F8_E8M0": ("float8_e8m0fnu", 8),
+    "F6_E2M3": ("float6_e2m3", 6), "F6_E3M2": ("float6_e3m2", 6), "F4": ("float4_e2m1fn_x2", 4),
 }  # fmt: skip
 
 _MAX_HEADER = 100_000_000  # safetensors' own limit
@@ -30,21 +33,17 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorHeader:
-    """One stored tensor: its name, safetensors dtype and shape."""
+    """One stored tensor. ``dtype`` is torch's name, or ggml's for its blocks; ``nbytes`` as stored."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    nbytes: int
 
     @property
     def elements(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in the file."""
-        return self.elements * ELEMENT_BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,17 +148,64 @@ def _parse_header(file: Path, header: Any) -> tuple[tuple[TensorHeader, ...], in
         for name, entry in header.items():
             if name == "__metadata__":
                 continue
-            tensor = TensorHeader(
-                name=name, dtype=entry["dtype"], shape=tuple(int(n) for n in entry["shape"])
-            )
             begin, stop = entry["data_offsets"]
-            if stop - begin != tensor.nbytes:
+            dtype, bits = DTYPES[entry["dtype"]]
+            shape = tuple(int(size) for size in entry["shape"])
+            tensor = TensorHeader(name=name, dtype=dtype, shape=shape, nbytes=stop - begin)
+            if tensor.nbytes * 8 != tensor.elements * bits:
                 raise ModelDamaged(f"{file.name} contradicts itself about the size of {name}.")
             tensors.append(tensor)
             end = max(end, stop)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelDamaged(f"The header of {file.name} can't be read.", details=repr(error)) from None
     return tuple(tensors), end
+
+
+def read_pickled_headers(file: Path) -> tuple[TensorHeader, ...]:
+    """List the tensors of a pickled checkpoint, shared ones once, by torch's restricted unpickler.
+
+    Raises:
+        ModelDamaged: It can't be read.
+        ModelUnsafe: It holds more than tensors.
+    """
+    headers: dict[int, TensorHeader] = {}
+    for name, tensor in load_pickle(file).items():
+        dtype, nbytes = str(tensor.dtype).removeprefix("torch."), tensor.numel() * tensor.element_size()
+        header = TensorHeader(name=name, dtype=dtype, shape=tuple(tensor.shape), nbytes=nbytes)
+        headers.setdefault(tensor.data_ptr() or id(header), header)
+    return tuple(headers.values())
+
+
+def load_pickle(file: Path) -> dict[str, torch.Tensor]:
+    """Map a pickled checkpoint by torch's restricted unpickler, which builds tensors and calls nothing else.
+
+    Raises:
+        ModelDamaged: It can't be read.
+        ModelUnsafe: It holds more than tensors. Nothing of it was run.
+    """
+    import torch
+
+    try:
+        mapped = zipfile.is_zipfile(file)  # older files can't be mapped and are read whole
+        state_dict = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error) and "Weights only load failed" not in str(error):
+            raise ModelDamaged(
+                f"{file.name} can't be read; it may be truncated.", details=str(error)
+            ) from None
+        raise ModelUnsafe(
+            f"{file.name} holds more than weights; it was not opened, because it could run code.",
+            details=str(error),
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelDamaged(f"{file.name} can't be read; it may be truncated.", details=str(error)) from None
+    if isinstance(state_dict, dict) and isinstance(state_dict.get("state_dict"), dict):
+        state_dict = state_dict["state_dict"]
+    if not isinstance(state_dict, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state_dict.values()
+    ):
+        raise ModelDamaged(f"{file.name} holds no weights.")
+    return state_dict
 
 
 def read_json(file: Path) -> dict[str, Any]:

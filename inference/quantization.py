@@ -1,4 +1,4 @@
-"""What each choice of precision means: which dtype is computed in, which layers shrink, which config says so."""
+"""What each choice of precision means: which dtype is computed in, and which config says so."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def check_quantization(quantization: str) -> Quantization:
 def effective_dtype(quantization: Quantization, device: str, stored: str) -> str:
     """The precision that is computed in, by torch's name for it.
 
-    "bf16" and "fp16" are what they say. Otherwise the stored precision is kept on a GPU; on a CPU, where bf16 and
-    fp16 are slower than float32 and cost accuracy, it is float32. Stored precisions that one can't compute in (fp8, int8)
-    become bf16 on a GPU.
+    "bf16" and "fp16" are what they say. Otherwise the stored precision is kept on a GPU; on a CPU, where bf16
+    and fp16 are slower than float32 and cost accuracy, it is float32. Stored precisions that one can't
+    compute in (fp8, int8) become bf16 on a GPU.
     """
     if quantization == "bf16":
         return "bfloat16"
@@ -55,15 +55,16 @@ def effective_dtype(quantization: Quantization, device: str, stored: str) -> str
 def quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
     """transformers' description of a choice; None where nothing is quantized.
 
-    4-bit: blocks of 64 with one float32 scale each, no double quantization (it saves 0.4 bit a weight and costs a second
-    lookup in every step). int8: LLM.int8() with its published outlier threshold 6.0 (Dettmers et al. 2022).
+    4-bit: blocks of 64 with one float32 scale each, no double quantization (it saves 0.4 bit a weight and
+    costs a second lookup in every step). int8: LLM.int8() with its published outlier threshold 6.0 (Dettmers
+    et al. 2022).
     """
     if quantization not in BITSANDBYTES:
         return None
     from transformers import BitsAndBytesConfig
 
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True, bnb_4bit_quant_type=quantization, bnb_4bit_compute_dtype=dtype
     )

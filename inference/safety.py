@@ -37,7 +37,7 @@ def refuse_custom_code(reference: str, *, part: str) -> ModelUnsafe:
         part: "model" or "tokenizer".
     """
     return ModelUnsafe(
-        f"The {part} needs code that comes with it ({reference.rpartition('--')[2]}), and code from a model folder is "
-        "never run: it could do anything that you can do on this computer.",
+        f"The {part} needs code that comes with it ({reference.rpartition('--')[2]}), and code from a model "
+        "folder is never run: it could do anything that you can do on this computer.",
         hint="Look for a version of this model that transformers supports by itself.",
     )

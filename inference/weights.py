@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.background import Reporter
-from inference.errors import ModelDamaged, ModelUnsafe
+from inference.checkpoints import load_pickle
+from inference.errors import ModelDamaged
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ class ByteCounter:
 
 
 class LazyTensor:
-    """A tensor in a file that reads itself when it is indexed: what transformers expects of a state dict's values."""
+    """A tensor in a file that reads itself when it is indexed, as transformers expects of lazy ones."""
 
     def __init__(self, source: Any, counter: ByteCounter) -> None:
         self._source = source
@@ -61,7 +62,7 @@ class LazyTensor:
 
 @contextmanager
 def open_weights(files: ModelFiles, reporter: Reporter, *, stage: str) -> Iterator[dict[str, Any]]:
-    """The state dict of a model's files, its tensors not yet read; the files stay open inside the ``with`` block.
+    """The state dict of a model's files, its tensors not yet read; usable inside the ``with`` block.
 
     Raises:
         ModelDamaged: A file can't be read.
@@ -80,33 +81,10 @@ def open_weights(files: ModelFiles, reporter: Reporter, *, stage: str) -> Iterat
                     opened = stack.enter_context(safe_open(file, framework="pt"))
                 except SafetensorError as error:
                     raise ModelDamaged(f"{file.name} can't be read.", details=str(error)) from None
-                state_dict |= {name: LazyTensor(opened.get_slice(name), counter) for name in opened.keys()}
+                names = opened.keys()
+                state_dict |= {name: LazyTensor(opened.get_slice(name), counter) for name in names}
             else:
-                state_dict |= {name: LazyTensor(tensor, counter) for name, tensor in _unpickle(file).items()}
+                state_dict |= {
+                    name: LazyTensor(tensor, counter) for name, tensor in load_pickle(file).items()
+                }
         yield state_dict
-
-
-def _unpickle(file: Any) -> dict[str, torch.Tensor]:
-    """Read a pickled checkpoint by torch's restricted unpickler, which builds tensors and calls nothing else."""
-    import pickle
-    import zipfile
-
-    import torch
-
-    try:
-        state_dict = torch.load(
-            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None
-        )
-    except pickle.UnpicklingError as error:
-        raise ModelUnsafe(
-            f"{file.name} holds more than weights; it was not opened, because it could run code.",
-            details=str(error),
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ModelDamaged(f"{file.name} can't be read; it may be truncated.", details=str(error)) from None
-    state_dict = state_dict.get("state_dict", state_dict) if isinstance(state_dict, dict) else None
-    if not isinstance(state_dict, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state_dict.values()
-    ):
-        raise ModelDamaged(f"{file.name} holds no weights.")
-    return state_dict

@@ -1,0 +1,282 @@
+"""How much memory a model will take, from its files alone, and what is free.
+
+bitsandbytes shrinks linear layers only: embeddings, the output layer, norms, and the merged experts of
+mixtures keep the precision that is computed in.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from inference import architecture
+from inference.catalog import (
+    OUTPUT_LAYER,
+    ModelFiles,
+    is_quantization_constant,
+    stored_dtype,
+    stored_quantization,
+)
+from inference.checkpoints import TensorHeader
+from inference.errors import NotAvailable, OutOfMemory
+from inference.events import Device, MemoryEstimate, Quantization
+from inference.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
+
+#: Tokens that are read at once in a prefill; sets the size of its intermediate tensors.
+PREFILL_CHUNK = 512
+
+#: A conversation needs at least this much context; a model that can't have it does not fit.
+SMALLEST_CONTEXT = 512
+
+#: Share of the free memory that a context chosen by the app may fill.
+_COMFORTABLE = 0.8
+
+#: What a CUDA context and its libraries take on each GPU beside torch's own tensors.
+_CUDA_CONTEXT = 600 * 2**20
+
+_EMBEDDING = re.compile(r"(^|\.)(\w*embed\w*|wte|wpe|token_embd\w*|position_embd|shared)(\.|$)")
+_EXPERTS = re.compile(
+    r"\.experts\.|_exps\.|block_sparse_moe\.(input|output)_linear|\.router\.|\.gate\.weight$|gate_inp"
+)
+
+#: Families whose layers are a class of their own, which bitsandbytes does not replace.
+_OWN_LINEAR_CLASS = frozenset({"falcon"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """How a model would be loaded, and what that takes. ``note`` says what the user did not ask for."""
+
+    quantization: Quantization
+    device: str
+    dtype: str
+    context_length: int
+    estimate: MemoryEstimate
+    note: str = ""
+
+
+def plan(
+    files: ModelFiles,
+    *,
+    quantization: Quantization,
+    device: Device,
+    context_length: int | None,
+    free: int | None = None,
+) -> LoadPlan:
+    """Choose precision and context for a model as :func:`inference.loading.load` does.
+
+    Args:
+        files: The model.
+        quantization: What was asked for; a model that is stored quantized stays as it is stored.
+        device: "auto" takes the GPUs if there are any.
+        context_length: None: the model's own, or as much of it as fits comfortably.
+        free: Free bytes; None measures them.
+    """
+    place = choose_device(device)
+    free = free_memory(place) if free is None else free
+    notes = []
+    if (stored := stored_quantization(files)) is not None and stored != quantization:
+        notes.append(
+            f"This model is stored in {stored.upper()} and stays in it." if quantization != "none" else ""
+        )
+        quantization = stored
+    dtype = effective_dtype(quantization, place, stored_dtype(files))
+    if place == "cpu" and quantization == "none" and _smallest(files, quantization, dtype, place) > free:
+        half = effective_dtype(quantization, "cuda", stored_dtype(files))
+        if DTYPE_BYTES[half] < DTYPE_BYTES[dtype]:
+            dtype = half
+            notes.append(f"Kept in {half}, because float32 does not fit into memory; it is slower on a CPU.")
+    own = architecture.context_length(files.text_config)
+    context = min(context_length or own, own)
+    base = weight_bytes(files, quantization, dtype) + overhead_bytes(files, dtype, place)
+    if context_length is None:
+        context = _comfortable_context(files, dtype, context, round(free * _COMFORTABLE) - base)
+    estimate = MemoryEstimate(
+        device=place,
+        weights=weight_bytes(files, quantization, dtype),
+        kv_cache=kv_bytes(files, dtype, context),
+        overhead=overhead_bytes(files, dtype, place),
+        free=free,
+    )
+    return LoadPlan(
+        quantization=quantization,
+        device=place,
+        dtype=dtype,
+        context_length=context,
+        estimate=estimate,
+        note=" ".join(note for note in notes if note),
+    )
+
+
+def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
+    """Refuse a plan that does not fit before anything is read: Linux would end the whole program.
+
+    Raises:
+        OutOfMemory: It does not fit; the hint names what would.
+    """
+    estimate = chosen.estimate
+    if estimate.fits:
+        return
+    where = "on the GPU" if chosen.device == "cuda" else "in memory"
+    message = f"This model needs about {_gb(estimate.total)} {where}, and {_gb(estimate.free)} are free."
+    room = estimate.free - estimate.weights - estimate.overhead
+    context = _comfortable_context(files, chosen.dtype, chosen.context_length, room)
+    if kv_bytes(files, chosen.dtype, context) <= room:
+        raise OutOfMemory(message, hint=f"A context of {context:,} tokens would fit.")
+    for quantization in ("bf16", "int8", "nf4"):
+        dtype = effective_dtype(quantization, chosen.device, stored_dtype(files))
+        needed = _smallest(files, quantization, dtype, chosen.device)
+        if needed < estimate.free and needed < _smallest(
+            files, chosen.quantization, chosen.dtype, chosen.device
+        ):
+            raise OutOfMemory(message, hint=f"It would fit in {quantization.upper()} ({_gb(needed)}).")
+    raise OutOfMemory(message, hint="Choose a smaller model, or close other programs.")
+
+
+def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str) -> int:
+    """Bytes of the weights in memory.
+
+    int8 adds a float32 scale for each row; the 4-bit formats add one for each block of 64, and their 16
+    values.
+    """
+    size = DTYPE_BYTES[dtype]
+    if stored_quantization(files) is not None:
+        packed = ("uint8", "int8")
+        return sum(
+            tensor.nbytes
+            if tensor.dtype in packed or is_quantization_constant(tensor)
+            else tensor.elements * size
+            for tensor in files.parameters()
+        )
+    total = _mask_bytes(files)
+    shrinks = files.text_config.get("model_type") not in _OWN_LINEAR_CLASS
+    for tensor in files.parameters():
+        if quantization not in BITSANDBYTES or not shrinks or not is_linear(tensor):
+            total += tensor.elements * size
+        elif quantization == "int8":
+            total += tensor.elements + tensor.shape[0] * 4
+        else:
+            total += tensor.elements // 2 + -(-tensor.elements // BLOCK_SIZE) * 4 + 16 * 4
+    return total
+
+
+def _mask_bytes(files: ModelFiles) -> int:
+    """Bytes of the causal masks that a few old families keep: one for each pair of positions."""
+    config = files.text_config
+    masks = {"gpt_neo": architecture.layer_count(config), "gpt_bigcode": 1}.get(
+        str(config.get("model_type")), 0
+    )
+    return masks * architecture.context_length(config) ** 2
+
+
+def is_linear(tensor: TensorHeader) -> bool:
+    """Whether bitsandbytes would shrink it: the matrix of a linear layer other than the output layer."""
+    return (
+        len(tensor.shape) == 2
+        and tensor.name.endswith(".weight")
+        and not any(pattern.search(tensor.name) for pattern in (_EMBEDDING, OUTPUT_LAYER, _EXPERTS))
+    )
+
+
+def kv_bytes(files: ModelFiles, dtype: str, tokens: int) -> int:
+    """Bytes of the KV cache after ``tokens`` tokens, in the precision that is computed in."""
+    return architecture.kv_shape(files.text_config).values(tokens) * DTYPE_BYTES[dtype]
+
+
+def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
+    """Bytes beside weights and cache: a prefill chunk's activations, float32 logits, and CUDA's own."""
+    config = files.text_config
+    width = architecture.hidden_size(config)
+    inner = architecture.first_int(config, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
+    activations = PREFILL_CHUNK * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
+    logits = 4 * 4 * architecture.first_int(config, "vocab_size")
+    return activations + logits + (_CUDA_CONTEXT if device == "cuda" else 0)
+
+
+def _smallest(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
+    """What the model takes at the least: with the smallest context."""
+    weights = weight_bytes(files, quantization, dtype) + overhead_bytes(files, dtype, device)
+    return weights + kv_bytes(files, dtype, SMALLEST_CONTEXT)
+
+
+def _comfortable_context(files: ModelFiles, dtype: str, longest: int, room: int) -> int:
+    """The largest context whose cache fits into ``room``, in steps of 256, at least the smallest one."""
+    if kv_bytes(files, dtype, longest) <= room:
+        return longest
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if kv_bytes(files, dtype, middle) <= room else (low, middle - 1)
+    return min(longest, max(SMALLEST_CONTEXT, low // 256 * 256))
+
+
+# --- what there is --------------------------------------------------------------------------------------
+
+
+def choose_device(device: Device) -> str:
+    """ "cuda" or "cpu": "auto" is the GPU where there is one that torch can use. torch is not imported.
+
+    Raises:
+        NotAvailable: A GPU was asked for, and there is none.
+    """
+    if device == "cpu":
+        return "cpu"
+    if gpu_free_bytes():
+        return "cuda"
+    if device == "cuda":
+        raise NotAvailable("There is no GPU that can be used here.", hint="Choose the CPU as the device.")
+    return "cpu"
+
+
+def free_memory(device: str) -> int:
+    """Free bytes of all GPUs together, or of the machine within the limits of its container."""
+    if device == "cuda":
+        return sum(gpu_free_bytes())
+    return min(int(psutil.virtual_memory().available), _container_free())
+
+
+def gpu_free_bytes() -> list[int]:
+    """Free bytes of each GPU that torch can use, in torch's order; empty where there is none."""
+    torch = sys.modules.get("torch")
+    try:
+        if torch is not None:
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            return [torch.cuda.mem_get_info(index)[0] for index in range(count)]
+        if "+cpu" in importlib.metadata.version("torch"):
+            return []
+        import pynvml
+
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        chosen = (
+            range(count) if visible is None else [int(n) for n in visible.split(",") if n.strip().isdigit()]
+        )
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in chosen if index < count]
+        return [pynvml.nvmlDeviceGetMemoryInfo(handle).free for handle in handles]
+    except Exception:  # no driver, no library or no torch: there is no GPU to use
+        return []
+
+
+def _container_free() -> int:
+    """What a control group still allows; a very large number where there is no limit."""
+    unlimited = 1 << 62
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return min(unlimited, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return unlimited
+
+
+def _gb(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.0f} MB"

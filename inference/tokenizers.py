@@ -1,0 +1,94 @@
+"""The tokenizer of a model folder: reading it, and making sure that it belongs to the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inference import safety
+from inference.catalog import ModelFiles
+from inference.errors import ModelDamaged, TokenizerMismatch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+#: Tokens by which chat templates end a turn; some models' files name only another end token.
+_ENDS_OF_TURN = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eot|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|end_of_turn|>",
+    "<|return|>",
+)
+
+#: Models pad their vocabulary by a few percent; a tokenizer below this share of it is another model's.
+_SMALLEST_SHARE = 0.5
+
+
+def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
+    """Read the tokenizer that lies beside the weights, or in the GGUF file.
+
+    Raises:
+        ModelDamaged: It is missing or can't be read.
+        ModelUnsafe: It needs code that comes with the model.
+    """
+    from transformers import AutoTokenizer
+
+    gguf = {"gguf_file": files.checkpoint.files[0].name} if files.gguf is not None else {}
+    reference = safety.tokenizer_code(files.folder) if files.gguf is None else ""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            files.folder, local_files_only=True, trust_remote_code=False, **gguf
+        )
+    except Exception as error:
+        if reference:
+            raise safety.refuse_custom_code(reference, part="tokenizer") from None
+        raise ModelDamaged(
+            "The model's tokenizer is missing or can't be read.",
+            hint="Download or copy the tokenizer files (tokenizer.json) again.",
+            details=f"{type(error).__name__}: {error}",
+        ) from None
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
+    """Make sure that every id the tokenizer makes has an embedding, and that the two are of one size.
+
+    Raises:
+        TokenizerMismatch: They do not belong together.
+    """
+    text = config.get_text_config(decoder=True)
+    vocabulary = int(getattr(text, "vocab_size", 0) or 0)
+    ids = set(tokenizer.get_vocab().values())
+    if not ids:
+        raise TokenizerMismatch("The tokenizer has no vocabulary.")
+    if vocabulary and max(ids) >= vocabulary:
+        raise TokenizerMismatch(
+            f"The tokenizer has {max(ids) + 1:,} tokens and the model only {vocabulary:,}: "
+            "they do not belong together."
+        )
+    if len(ids) < vocabulary * _SMALLEST_SHARE:
+        raise TokenizerMismatch(
+            f"The tokenizer has only {len(ids):,} tokens and the model {vocabulary:,}: "
+            "they do not belong together."
+        )
+    ends = getattr(text, "eos_token_id", None)
+    for end in ends if isinstance(ends, (list, tuple)) else [ends]:
+        if isinstance(end, int) and not 0 <= end < max(vocabulary, max(ids) + 1):
+            raise TokenizerMismatch(f"The model ends its replies with token {end}, which does not exist.")
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids that end a reply: what generation config, config and tokenizer name, and the end of a turn."""
+    ids: set[int] = set()
+    for value in (
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(model.config.get_text_config(decoder=True), "eos_token_id", None),
+        tokenizer.eos_token_id,
+    ):
+        ids.update(value if isinstance(value, (list, tuple)) else [] if value is None else [value])
+    template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
+    added = tokenizer.get_added_vocab()
+    ids.update(added[name] for name in _ENDS_OF_TURN if name in added and name in template)
+    return frozenset(int(value) for value in ids)
