@@ -1,0 +1,127 @@
+"""What the commands of ``python -m inference`` share: arguments of models, JSON lines, Ctrl+C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from inference.errors import InferenceError
+from inference.events import (
+    Cancelled,
+    Event,
+    Failed,
+    LoadRequest,
+    ModelLoaded,
+    Request,
+    SamplingControls,
+    to_json,
+)
+from inference.running import RunHandle, new_run_id
+from inference.session import Session
+
+CANCELLED = 130
+
+
+class RunFailed(Exception):
+    """A run ended in Failed or Cancelled; the command stops with ``status``."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event)
+        self.event = event
+        self.status = CANCELLED if isinstance(event, Cancelled) else 1
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and how to load it."""
+    parser.add_argument("--model", default="builtin", help='"builtin", a folder, a GGUF file or a hub id')
+    parser.add_argument(
+        "--quantization", choices=["none", "bf16", "fp16", "int8", "nf4", "fp4"], default="none"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--context-length", type=int, default=None, metavar="N")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def print_json(value: Any, stream: TextIO | None = None) -> None:
+    """One line of JSON, at once."""
+    print(json.dumps(to_json(value), ensure_ascii=False), file=stream or sys.stdout, flush=True)
+
+
+def print_event(event: Event, *, as_json: bool) -> None:
+    """An event for a program (JSON), or its text for a person; failures go to stderr."""
+    if isinstance(event, Failed):
+        if as_json:
+            print_json(event, sys.stderr)
+        else:
+            print(f"{event.message}\n{event.hint}", file=sys.stderr)
+    elif as_json:
+        print_json(event)
+
+
+@contextmanager
+def cancelled_by_interrupt(handle: RunHandle) -> Iterator[None]:
+    """Within the block Ctrl+C cancels the run; a second one ends the program as usual."""
+
+    def cancel(*_: object) -> None:
+        handle.cancel()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def run_events(
+    session: Session, request: Request, controls: SamplingControls | None = None
+) -> Iterator[Event]:
+    """The events of a run, the end included if it is Finished.
+
+    Raises:
+        RunFailed: It ended otherwise.
+    """
+    handle = RunHandle(request.run_id, controls)
+    with cancelled_by_interrupt(handle):
+        for event in session.run(request, handle):
+            if isinstance(event, (Failed, Cancelled)):
+                raise RunFailed(event)
+            yield event
+
+
+def load_model(session: Session, arguments: argparse.Namespace) -> float:
+    """Load what ``add_model_arguments`` asked for; returns the seconds that it took.
+
+    Raises:
+        RunFailed: It can't be loaded.
+    """
+    request = LoadRequest(
+        run_id=new_run_id(),
+        model=arguments.model,
+        quantization=arguments.quantization,
+        device=arguments.device,
+        context_length=arguments.context_length,
+    )
+    seconds = 0.0
+    for event in run_events(session, request):
+        if isinstance(event, ModelLoaded):
+            seconds = event.seconds
+    return seconds
+
+
+def report(failure: RunFailed, *, as_json: bool) -> int:
+    """Print how a run ended; returns the exit status."""
+    print_event(failure.event, as_json=as_json)
+    return failure.status
+
+
+def report_error(error: InferenceError, *, as_json: bool) -> int:
+    """Print an error that came up outside of a run; returns the exit status."""
+    failed = Failed(run_id=0, kind=error.kind, message=error.message, hint=error.hint, details=error.details)
+    print_event(failed, as_json=as_json)
+    return 1

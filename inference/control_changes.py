@@ -1,0 +1,43 @@
+"""What changed between two sets of controls, in words for the transcript."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from inference.events import AttentionControl, SamplingControls, SteeringOptions
+
+
+def changes_between(old: SamplingControls, new: SamplingControls) -> tuple[tuple[str, str, str], ...]:
+    """(name, old, new) of each control that differs, in the order of :class:`SamplingControls`."""
+    return tuple(
+        (field.name, in_words(getattr(old, field.name)), in_words(getattr(new, field.name)))
+        for field in fields(SamplingControls)
+        if getattr(old, field.name) != getattr(new, field.name)
+    )
+
+
+def in_words(value: Any) -> str:
+    """A control's value as a person reads it."""
+    match value:
+        case None:
+            return "random"
+        case float():
+            return f"{value:g}"
+        case SteeringOptions():
+            return value.mode
+        case tuple():
+            return ", ".join(_part(each) for each in value) or "none"
+        case _:
+            return str(value)
+
+
+def _part(value: Any) -> str:
+    match value:
+        case AttentionControl():
+            where = "" if value.message is None else f" of message {value.message + 1}"
+            return f"{value.start}-{value.end}{where} × {value.factor:g}"
+        case (int() as token, float() | int() as bias):
+            return f"{token}: {bias:+g}"
+        case _:
+            return repr(value)

@@ -1,0 +1,130 @@
+"""A loaded model at work: its forward pass, its token table, the prefix it keeps between runs, and the
+prefill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from inference.detokenizing import TokenTable
+from inference.events import MemoryUse, Progress
+from inference.forward import Forward, KeyFactors
+from inference.healing import ByteIndex
+from inference.kv_cache import cache_bytes
+from inference.prefix import Prefix, score_positions
+from inference.running import RunHandle
+
+if TYPE_CHECKING:
+    from inference.loaded_model import LoadedModel
+
+#: Logits (positions x vocabulary) that are held at once while scoring: 128 MB in float32.
+_SCORED_AT_ONCE = 1 << 25
+
+
+class Engine:
+    """A loaded model with what is kept between runs."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.forward = Forward(loaded)
+        self.table = TokenTable(loaded.tokenizer)
+        self.prefix: Prefix | None = None
+
+    @cached_property
+    def byte_index(self) -> ByteIndex:
+        """The vocabulary sorted by bytes; takes a moment to build, so only on demand."""
+        return ByteIndex(self.table, len(self.loaded.tokenizer))
+
+    def take_prefix(self) -> Prefix:
+        """The last run's prefix, or an empty one. It is the taker's until it is put back, so a run that
+        breaks off inside a forward pass leaves no half-written cache behind.
+        """
+        prefix, self.prefix = self.prefix, None
+        return prefix if prefix is not None else self.empty_prefix()
+
+    def empty_prefix(self) -> Prefix:
+        """Nothing read yet."""
+        return Prefix(self.forward.new_cache())
+
+    def put_back(self, prefix: Prefix) -> None:
+        """Keep a prefix for the next run, if its cache is whole."""
+        self.prefix = prefix if prefix.consistent else None
+
+    def memory(self) -> MemoryUse:
+        """What the process holds, the kept cache included."""
+        held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0
+        return replace(self.loaded.memory(), kv_cache=held)
+
+
+@dataclass(slots=True)
+class Reading:
+    """A sequence on its way into the cache: what the prefill and the decode loop share."""
+
+    engine: Engine
+    handle: RunHandle
+    prefix: Prefix
+    steering: KeyFactors = field(default_factory=KeyFactors)
+
+    def reuse(self, ids: Sequence[int], *, scored: int | None) -> int:
+        """Cut the prefix to what it has in common with a prompt, of which at least one token is read for
+        its logits.
+
+        Args:
+            ids: The prompt.
+            scored: How many candidates are wanted of each of its tokens; None: no scores.
+
+        Returns:
+            How many tokens need not be read.
+        """
+        length = min(self.prefix.common_length(ids, self.steering.marks(0, len(ids))), len(ids) - 1)
+        if scored is not None:
+            # The first new token is scored by the logits of the token before it, which is read again.
+            length = min(length, self.prefix.scored_length(scored) - 1)
+        if length <= 0 or self.engine.forward.recurrent or not self.prefix.cut(length):
+            self.prefix = self.engine.empty_prefix()
+            return 0
+        return length
+
+    def prefill(self, ids: Sequence[int], *, scored: int | None) -> Generator[Progress, None, Tensor]:
+        """Read what is not in the cache, in chunks between which a cancel is seen.
+
+        Returns:
+            The logits (vocabulary,) behind the last token.
+
+        Raises:
+            RunCancelled: What was read so far stays in the prefix.
+        """
+        size = self.engine.forward.chunk
+        logits: Tensor | None = None
+        while (start := len(self.prefix.ids)) < len(ids):
+            self.handle.check()
+            yield Progress(
+                run_id=self.handle.run_id,
+                stage="Reading the prompt",
+                done=start,
+                total=len(ids),
+                unit="tokens",
+            )
+            if scored is not None and logits is not None:
+                size = min(size, max(16, _SCORED_AT_ONCE // logits.shape[-1]))
+            elif scored is not None:
+                size = min(size, 64)
+            chunk = ids[start : start + size]
+            logits = self.read(chunk, keep=1 if scored is None else len(chunk))
+            if scored is not None:
+                scores = score_positions(logits, ids[start + 1 : start + 1 + len(chunk)], scored)
+                self.prefix.scores.update(enumerate(scores, start=start + 1))
+        self.handle.check()
+        assert logits is not None
+        return logits[-1]
+
+    def read(self, ids: Sequence[int], *, keep: int = 1) -> Tensor:
+        """One forward pass behind the prefix, which grows by ``ids``; returns (keep, vocabulary) logits."""
+        start = len(self.prefix.ids)
+        with self.prefix.growing(ids, self.steering.marks(start, start + len(ids))):
+            return self.engine.forward(list(ids), self.prefix.cache, keep=keep, steering=self.steering)

@@ -1,0 +1,125 @@
+"""One forward pass: ids and a cache in, logits out, whatever the family of the model.
+
+The model is called as transformers defines it, never layer by layer, so every architecture works. Without
+attention controls no mask is built: a single query needs none, and SDPA takes its fast path.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from inference.errors import NotAvailable
+from inference.events import SteeringOptions
+from inference.kv_cache import EngineCache, RecomputingCache, new_cache
+from inference.steered_forward import steered
+from inference.steering import is_neutral
+
+if TYPE_CHECKING:
+    from inference.loaded_model import LoadedModel
+
+#: Multiplications that a chunk of the prompt may cost on a CPU: some 50 ms on two cores.
+_CPU_CHUNK = 3e9
+_GPU_CHUNK = 2048
+
+
+_PLAIN = SteeringOptions()
+
+
+class KeyFactors:
+    """One attention factor a position (1 beyond the last), and how they act."""
+
+    __slots__ = ("factors", "neutral", "options")
+
+    def __init__(self, factors: tuple[float, ...] = (), options: SteeringOptions = _PLAIN) -> None:
+        self.factors = factors
+        self.options = options
+        self.neutral = is_neutral(factors)
+
+    def marks(self, start: int, stop: int) -> list[object]:
+        """For each of these positions a value that is equal where the key is steered in the same way."""
+        if self.neutral:
+            return [0] * (stop - start)
+        how = (self.options.mode, self.options.layers)
+        factors = self.factors[start:stop]
+        return [0 if f == 1.0 else (*how, f) for f in factors] + [0] * (stop - start - len(factors))
+
+
+class Forward:
+    """The forward pass of one loaded model."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._model: Any = loaded.model
+        parameters = inspect.signature(self._model.forward).parameters
+        self._keeps = "logits_to_keep" in parameters
+        self._cache_name = next((n for n in ("past_key_values", "cache_params") if n in parameters), None)
+
+    @cached_property
+    def recurrent(self) -> bool:
+        """Whether a state is carried along that reads a prompt at once and then one token at a time."""
+        if self._cache_name is None:
+            return False
+        return any(new_cache(self._model.config).is_linear) or self._cache_name == "cache_params"
+
+    @cached_property
+    def chunk(self) -> int:
+        """Tokens to read at once: few enough that a cancel is soon seen, and always the same number for a
+        model, so that a run can be repeated to the bit.
+        """
+        if self.recurrent:
+            return self._loaded.context_length
+        if self._loaded.device.type != "cpu":
+            return _GPU_CHUNK
+        weights = max(1, self._loaded.info.parameters)
+        return min(512, max(16, 1 << int(_CPU_CHUNK / weights).bit_length() - 1))
+
+    def new_cache(self) -> EngineCache:
+        """An empty cache of the right kind."""
+        return new_cache(self._model.config) if self._cache_name else RecomputingCache()
+
+    @torch.inference_mode()
+    def __call__(
+        self, ids: list[int], cache: EngineCache, *, keep: int = 1, steering: KeyFactors | None = None
+    ) -> Tensor:
+        """Read ids behind what is in the cache.
+
+        Args:
+            ids: New tokens.
+            cache: Is extended by them.
+            keep: For how many of the last of them logits are wanted.
+            steering: Attention factors by position.
+
+        Returns:
+            (keep, vocabulary) logits in the model's precision.
+        """
+        steering = None if steering is None or steering.neutral else steering
+        new = torch.tensor([ids], device=self._loaded.device)
+        if isinstance(cache, RecomputingCache):
+            if steering is not None:
+                raise NotAvailable("Attention control is not available for this architecture.")
+            return self._logits(self._model(input_ids=cache.extended(new), use_cache=False), keep)
+        arguments: dict[str, Any] = {"input_ids": new, self._cache_name: cache, "use_cache": True}
+        if self._keeps:
+            arguments["logits_to_keep"] = keep
+        if steering is None:
+            return self._logits(self._model(**arguments), keep)
+        start = int(cache.get_seq_length())
+        with steered(
+            self._model,
+            steering.factors,
+            steering.options,
+            cache=cache,
+            query_start=start,
+            query_count=len(ids),
+        ) as mask:
+            return self._logits(self._model(attention_mask=mask, **arguments), keep)
+
+    @staticmethod
+    def _logits(output: Any, keep: int) -> Tensor:
+        logits: Tensor = output.logits
+        return logits[0, -keep:]

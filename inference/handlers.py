@@ -1,0 +1,95 @@
+"""What the session does with each kind of request; heavy modules are imported where they are needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from inference.events import (
+    DownloadRequest,
+    Event,
+    GenerateRequest,
+    InspectRequest,
+    ListModelsRequest,
+    LoadRequest,
+    PromptRendered,
+    RenderRequest,
+    ScoreRequest,
+    UnloadRequest,
+)
+from inference.running import RunHandle
+
+if TYPE_CHECKING:
+    from inference.session import Session
+
+
+def load(session: Session, request: LoadRequest, handle: RunHandle) -> Iterator[Event]:
+    """Put another model in place of the one that is loaded -> [ModelUnloaded], Progress ..., ModelLoaded.
+
+    The old model goes before the new one comes, as two seldom fit; but only once the new one's files have
+    been found whole, so a slip of the hand does not cost the model that works.
+    """
+    from inference import catalog, loading
+
+    began = time.perf_counter()
+    catalog.find_model(request.model)
+    yield from unload(session, UnloadRequest(run_id=request.run_id), handle)
+    loaded = yield from loading.load(request, handle)
+    session.use(loaded)
+    yield loading.loaded_event(request, loaded, time.perf_counter() - began)
+
+
+def unload(session: Session, request: UnloadRequest, handle: RunHandle) -> Iterator[Event]:
+    """Free the model; nothing happens if there is none -> [ModelUnloaded]."""
+    from inference import loading
+
+    loaded = session.loaded
+    session.close()
+    if loaded is not None:
+        yield loading.unload(loaded, request.run_id)
+
+
+def inspect(session: Session, request: InspectRequest, handle: RunHandle) -> Iterator[Event]:
+    """Describe a model from its files -> ModelInspected."""
+    from inference import catalog
+
+    yield catalog.inspect(request)
+
+
+def list_models(session: Session, request: ListModelsRequest, handle: RunHandle) -> Iterator[Event]:
+    """What the picker can offer -> ModelsListed."""
+    from inference import catalog
+
+    yield catalog.list_models(request)
+
+
+def download(session: Session, request: DownloadRequest, handle: RunHandle) -> Iterator[Event]:
+    """Fetch a model from the hub -> Progress ..., Downloaded."""
+    from inference import download as hub
+
+    yield from hub.download(request, handle)
+
+
+def render(session: Session, request: RenderRequest, handle: RunHandle) -> Iterator[Event]:
+    """What the chat template makes of messages -> PromptRendered."""
+    from inference.prompts import build_prompt
+
+    engine = session.require_engine()
+    scored = ScoreRequest(run_id=request.run_id, messages=request.messages, reply_text=request.reply_text)
+    prompt = build_prompt(engine.loaded, engine.table, scored, room=None)
+    yield PromptRendered(run_id=request.run_id, text=prompt.text, tokens=len(prompt.ids))
+
+
+def generate(session: Session, request: GenerateRequest, handle: RunHandle) -> Iterator[Event]:
+    """Continue a chat or a text; see :func:`inference.decoding.generate`."""
+    from inference import decoding
+
+    yield from decoding.generate(session.require_engine(), request, handle)
+
+
+def score(session: Session, request: ScoreRequest, handle: RunHandle) -> Iterator[Event]:
+    """Probabilities of given text; see :func:`inference.scoring.score`."""
+    from inference import scoring
+
+    yield from scoring.score(session.require_engine(), request, handle)
