@@ -26,11 +26,25 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a reply ended. ``reason`` as in :class:`~inference.events.Finished`, or "cancelled", or "failed";
+    ``problem`` is what to show under a reply that failed; times in seconds.
+    """
+
+    reason: str = ""
+    problem: str = ""
+    seed: int | None = None
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    prefill_seconds: float = 0.0
+    tokens_per_second: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     """A node of a conversation's tree; messages with the same parent are each other's alternatives.
 
-    ``reason`` is how a reply ended (see :class:`~inference.events.Finished`); ``chosen`` is whether the
-    branch that is shown goes through this message rather than through its siblings.
+    ``chosen`` is whether the branch that is shown goes through this message rather than through its siblings.
     """
 
     id: int
@@ -42,10 +56,7 @@ class StoredMessage:
     chosen: bool = True
     created: float = 0.0
     model: str = ""
-    reason: str = ""
-    seed: int | None = None
-    prompt_tokens: int = 0
-    tokens_per_second: float = 0.0
+    ending: Ending = field(default_factory=Ending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

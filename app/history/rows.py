@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import astuple, fields
+from typing import Any
 
-from app.history.records import Conversation, Kind, StoredMessage
+from app.history.records import Conversation, Ending, Kind, StoredMessage
 from app.history.token_codec import decode_tokens, encode_tokens
 from app.plain import from_plain, read_fields
 from inference.events import ControlsChanged, SamplingControls
 
 CONVERSATION_COLUMNS = "id, title, kind, created, updated, system_prompt, controls"
-_MESSAGE_FIELDS = (
-    "id",
-    "conversation",
-    "parent",
-    "role",
-    "text",
-    "state",
-    "chosen",
-    "created",
-    "model",
-    "reason",
-    "seed",
-    "prompt_tokens",
-    "tokens_per_second",
-)
-MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in _MESSAGE_FIELDS)
+_MESSAGE_FIELDS = ("id", "conversation", "parent", "role", "text", "state", "chosen", "created", "model")
+ENDING_FIELDS = tuple(item.name for item in fields(Ending))
+MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in (*_MESSAGE_FIELDS, *ENDING_FIELDS))
 
 
 def unchoose_siblings(db: sqlite3.Connection, conversation: int, parent: int | None) -> None:
@@ -63,6 +52,11 @@ def unpack_marks(packed: str) -> tuple[ControlsChanged, ...]:
     )
 
 
+def write_ending(db: sqlite3.Connection, message: int, ending: Ending) -> None:
+    columns = ", ".join(f"{name} = ?" for name in ENDING_FIELDS)
+    db.execute(f"UPDATE messages SET {columns} WHERE id = ?", (*astuple(ending), message))
+
+
 def conversation_from(row: tuple[int, str, Kind, float, float, str, str]) -> Conversation:
     number, title, kind, created, updated, system_prompt, controls = row
     return Conversation(
@@ -77,5 +71,7 @@ def conversation_from(row: tuple[int, str, Kind, float, float, str, str]) -> Con
 
 
 def message_from(row: Sequence[object]) -> StoredMessage:
-    values = dict(zip(_MESSAGE_FIELDS, row, strict=True))
-    return StoredMessage(**(values | {"chosen": bool(values["chosen"])}))  # type: ignore[arg-type]
+    values: dict[str, Any] = dict(zip(_MESSAGE_FIELDS, row, strict=False))
+    values["chosen"] = bool(values["chosen"])
+    ending: dict[str, Any] = dict(zip(ENDING_FIELDS, row[len(_MESSAGE_FIELDS) :], strict=True))
+    return StoredMessage(**values, ending=Ending(**ending))

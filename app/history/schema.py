@@ -34,8 +34,11 @@ MIGRATIONS: tuple[str, ...] = (
         created REAL NOT NULL,
         model TEXT NOT NULL DEFAULT '',
         reason TEXT NOT NULL DEFAULT '',
+        problem TEXT NOT NULL DEFAULT '',
         seed INTEGER,
         prompt_tokens INTEGER NOT NULL DEFAULT 0,
+        new_tokens INTEGER NOT NULL DEFAULT 0,
+        prefill_seconds REAL NOT NULL DEFAULT 0,
         tokens_per_second REAL NOT NULL DEFAULT 0,
         marks TEXT NOT NULL DEFAULT '[]'
     );

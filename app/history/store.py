@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from app.history import search
 from app.history.keeper import Keeper
-from app.history.records import Conversation, Found, Kind, Reply, State, StoredMessage
+from app.history.records import Conversation, Ending, Found, Kind, Reply, State, StoredMessage
 from app.history.rows import (
     CONVERSATION_COLUMNS,
     MESSAGE_COLUMNS,
@@ -22,6 +22,7 @@ from app.history.rows import (
     pack_marks,
     unchoose_siblings,
     unpack_marks,
+    write_ending,
 )
 from app.history.token_codec import decode_tokens, encode_tokens
 from app.reporting import Report
@@ -190,6 +191,13 @@ class History:
             message = chosen.get(message.id)
         return tuple(path)
 
+    def ancestors(self, number: int) -> tuple[StoredMessage, ...]:
+        """A message and all that it answers to, from the first one on."""
+        path = [self.message(number)]
+        while (parent := path[-1].parent) is not None:
+            path.append(self.message(parent))
+        return tuple(reversed(path))
+
     def siblings(self, number: int) -> tuple[StoredMessage, ...]:
         """A message and its alternatives, oldest first."""
         message = self.message(number)
@@ -243,25 +251,13 @@ class History:
 
         self._write(work)
 
-    def end_reply(
-        self,
-        number: int,
-        state: State,
-        *,
-        reason: str = "",
-        seed: int | None = None,
-        prompt_tokens: int = 0,
-        tokens_per_second: float = 0.0,
-    ) -> None:
+    def end_reply(self, number: int, state: State, ending: Ending = Ending()) -> None:  # noqa: B008 - frozen
         """Note that a reply has ended, and how."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE messages SET state = ?, reason = ?, seed = ?, prompt_tokens = ?,"
-                " tokens_per_second = ? WHERE id = ?",
-                (state, reason, seed, prompt_tokens, tokens_per_second, number),
-            )
-            if self._indexed and state != "streaming":
+            db.execute("UPDATE messages SET state = ? WHERE id = ?", (state, number))
+            write_ending(db, number, ending)
+            if self._indexed:
                 text = db.execute("SELECT text FROM messages WHERE id = ?", (number,)).fetchone()[0]
                 search.index_message(db, number, text)
 
@@ -271,23 +267,26 @@ class History:
         """Note that a reply is being continued."""
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE messages SET state = 'streaming', reason = '' WHERE id = ?", (number,))
+            db.execute("UPDATE messages SET state = 'streaming' WHERE id = ?", (number,))
+            write_ending(db, number, Ending())
             if self._indexed:
                 db.execute("DELETE FROM message_index WHERE rowid = ?", (number,))
 
         self._write(work)
 
     def reply(self, number: int) -> Reply:
-        """The token records and marks of a reply; records that are damaged, and those after them, are left
-        out.
-        """
-        tokens: list[Token] = []
+        """The token records and marks of a reply."""
+        tokens = tuple(token for piece in self.records(number) for token in piece)
+        return Reply(tokens=tokens, marks=self.marks(number))
+
+    def records(self, number: int) -> Iterator[tuple[Token, ...]]:
+        """The token records of a reply in the pieces that they were saved in; a damaged piece ends them."""
         rows = self._db.execute(
             "SELECT packed FROM token_records WHERE message = ? ORDER BY first", (number,)
-        )
+        ).fetchall()
         try:
             for (packed,) in rows:
-                tokens.extend(decode_tokens(packed))
+                yield decode_tokens(packed)
         except ValueError as error:
             self._report(
                 kind="history-damaged",
@@ -295,8 +294,16 @@ class History:
                 hint="The text is whole. Open the token view again to have it read anew by the model.",
                 details=str(error),
             )
+
+    def has_records(self, number: int) -> bool:
+        """Whether there are token records of a message."""
+        query = "SELECT 1 FROM token_records WHERE message = ? LIMIT 1"
+        return self._db.execute(query, (number,)).fetchone() is not None
+
+    def marks(self, number: int) -> tuple[ControlsChanged, ...]:
+        """Where the controls were changed in a reply."""
         row = self._db.execute("SELECT marks FROM messages WHERE id = ?", (number,)).fetchone()
-        return Reply(tokens=tuple(tokens), marks=unpack_marks(row[0]) if row else ())
+        return unpack_marks(row[0]) if row else ()
 
     def unfinished(self) -> tuple[StoredMessage, ...]:
         """Replies that were being written when the app last ended without saying good-bye."""

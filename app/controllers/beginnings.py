@@ -1,0 +1,86 @@
+"""The beginning of a reply that is to be continued, as exact tokens where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from inference.events import Candidate, Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What a reply begins with.
+
+    Attributes:
+        text: The text so far.
+        tokens: Records of the tokens that are kept; they cover ``text`` from ``origin`` on.
+        ids: The exact tokens; empty where they are not known and the engine has to read ``text``.
+    """
+
+    text: str = ""
+    tokens: tuple[Token, ...] = ()
+    ids: tuple[int, ...] = ()
+
+    @property
+    def reply_text(self) -> str:
+        """What the engine has to read in place of ``ids``."""
+        return "" if self.ids else self.text
+
+
+def whole(text: str, tokens: Sequence[Token]) -> Beginning:
+    """Everything that a reply has so far, for going on from there; its end tokens are left out."""
+    kept = list(tokens)
+    while kept and kept[-1].special and not kept[-1].text:
+        kept.pop()
+    return _beginning(text, tuple(kept))
+
+
+def branch(text: str, tokens: Sequence[Token], index: int, candidate: Candidate) -> Beginning:
+    """A reply up to token ``index`` (exclusive), with ``candidate`` in that token's place.
+
+    Args:
+        text: The whole text of the reply.
+        tokens: All its records; the texts of the tokens are the end of ``text``.
+        index: Position in ``tokens``.
+        candidate: One of that token's candidates.
+    """
+    origin = len(text) - sum(len(token.text) for token in tokens)
+    kept = _with_held_text(tokens[:index])
+    chosen = replace(
+        tokens[index],
+        id=candidate.id,
+        # A part of a character has no text of its own; it comes with the token that completes it.
+        text="" if "\ufffd" in candidate.text else candidate.text,
+        data=candidate.text.encode(),
+        special=False,
+        raw_logprob=candidate.raw_logprob,
+        sampled_prob=candidate.sampled_prob,
+    )
+    tokens = (*kept, chosen)
+    return _beginning(text[:origin] + "".join(token.text for token in tokens), tokens)
+
+
+def _with_held_text(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """Give tokens at the end the text that was held back for them (the beginning of a stop string that then
+    came with a later token), unless it is a part of a character.
+    """
+    kept = list(tokens)
+    first = len(kept)
+    while first and not kept[first - 1].text and not kept[first - 1].special:
+        first -= 1
+    try:
+        texts = [token.data.decode() for token in kept[first:]]
+    except UnicodeDecodeError:
+        return tuple(kept)
+    return (*kept[:first], *(replace(t, text=text) for t, text in zip(kept[first:], texts, strict=True)))
+
+
+def _beginning(text: str, tokens: tuple[Token, ...]) -> Beginning:
+    exact = "".join(token.text for token in tokens) == text
+    return Beginning(text=text, tokens=tokens, ids=tuple(token.id for token in tokens) if exact else ())
+
+
+def renumbered(token: Token, offset: int) -> Token:
+    """A token counted from the beginning of the reply instead of from the beginning of the run."""
+    return replace(token, index=token.index + offset) if offset else token

@@ -1,0 +1,271 @@
+"""The open conversation: sending, editing, branching, continuing. Everything is in the history before it is
+shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from app.controllers.beginnings import Beginning, branch, whole
+from app.controllers.generation import Generation, Task
+from app.controllers.showing import shown, title_from, track_of, turns
+from app.history import Conversation, History, StoredMessage
+from app.history.records import Kind
+from inference.events import Candidate, Token
+from views.models.controls import ControlsModel
+from views.models.model_choice import ModelChoiceModel
+from views.models.transcript import ShownMessage, TranscriptModel
+
+
+class ChatController(QObject):
+    """Takes the intents of the chat (see ``views.intents.ChatIntents``)."""
+
+    #: Another conversation is open: :class:`~app.history.Conversation`, or None for one that has not begun.
+    opened = Signal(object)
+    #: A conversation is new, or its title or time changed: its id.
+    touched = Signal(int)
+    #: A text could not be sent and belongs back into the composer.
+    returned = Signal(str)
+    told = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        transcript: TranscriptModel,
+        generation: Generation,
+        controls: ControlsModel,
+        models: ModelChoiceModel,
+        system_prompt: str = "",
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._history = history
+        self._transcript = transcript
+        self._generation = generation
+        self._controls = controls
+        self._models = models
+        self._first_system_prompt = system_prompt
+        self._system_prompt = system_prompt
+        self._open: int | None = None
+
+    @property
+    def conversation(self) -> int | None:
+        """Id of the open conversation; None while nothing was said in it."""
+        return self._open
+
+    @property
+    def system_prompt(self) -> str:
+        """What the open conversation begins with."""
+        return self._system_prompt
+
+    # --- which conversation
+
+    @Slot()
+    def new_chat(self) -> None:
+        """Begin anew; nothing is stored until something is said."""
+        self._open, self._system_prompt = None, self._first_system_prompt
+        self._transcript.reset()
+        self.opened.emit(None)
+
+    @Slot(object)
+    def open(self, conversation: int) -> None:
+        """Show a conversation."""
+        self._generation.save()
+        about = self._history.conversation(conversation)
+        self._open, self._system_prompt = conversation, about.system_prompt
+        self._controls.set_controls(about.controls)
+        self._transcript.reset(self._shown_from(None))
+        self.opened.emit(about)
+
+    @Slot(str)
+    def set_system_prompt(self, text: str) -> None:
+        """Change what the open conversation begins with."""
+        self._system_prompt = text
+        if self._open is not None:
+            self._history.set_system_prompt(self._open, text)
+
+    # --- what is said
+
+    @Slot(str)
+    def send(self, text: str) -> None:
+        """Send a message and have it answered; without a model the text goes back."""
+        if not text.strip() or not self._ready(text):
+            return
+        conversation = self._begin_conversation(text, "chat")
+        path = self._history.path(conversation)
+        parent = path[-1].id if path else None
+        self._say(conversation, parent, text)
+
+    @Slot(str)
+    def send_raw(self, text: str) -> None:
+        """Have a raw text continued; in a conversation of its own, where each text is a branch."""
+        if not text or not self._ready(text):
+            return
+        if self._open is not None and self._history.conversation(self._open).kind != "raw":
+            self.new_chat()
+        conversation = self._begin_conversation(text, "raw")
+        first = self._history.path(conversation)
+        self._say(conversation, None, text, in_place_of=first[0].id if first else None)
+
+    @Slot()
+    def stop(self) -> None:
+        """Stop the reply that is being written in the open conversation, or else whichever is."""
+        here = [message.id for message in self._transcript.messages if isinstance(message.id, int)]
+        if not self._generation.stop(here):
+            self._generation.stop()
+
+    @Slot(object)
+    def regenerate(self, message: int) -> None:
+        """Write another reply beside this one."""
+        stored = self._history.message(message)
+        if stored.role == "assistant" and self._ready() and stored.parent is not None:
+            self._reply(stored.parent, in_place_of=message)
+
+    @Slot(object)
+    def continue_reply(self, message: int) -> None:
+        """Go on with a reply where it ended, was stopped or was interrupted."""
+        if message in self._generation.running or not self._ready():
+            return
+        stored = self._history.message(message)
+        beginning = whole(stored.text, self._history.reply(message).tokens)
+        self._history.reopen_reply(message)
+        self._history.save_reply(message, beginning.text, keep_tokens=len(beginning.tokens))
+        self._show_again(message, beginning)
+        self._generation.start(self._task(message, beginning))
+
+    @Slot(object, str)
+    def edit(self, message: int, text: str) -> None:
+        """Put a text beside a message; a new question is answered, a new answer stands as it is."""
+        stored = self._history.message(message)
+        if text == stored.text or not text.strip():
+            return
+        if stored.role == "user":
+            if self._ready():
+                self._say(stored.conversation, stored.parent, text, in_place_of=message)
+            return
+        added = self._history.add_message(
+            stored.conversation, stored.parent, stored.role, text, model=stored.model
+        )
+        self._transcript.replace_from(message, self._shown_from(added.id))
+        self.touched.emit(stored.conversation)
+
+    @Slot(object, int)
+    def step_branch(self, message: int, step: int) -> None:
+        """Show the branch so many further on."""
+        siblings = self._history.siblings(message)
+        place = [sibling.id for sibling in siblings].index(message) + step
+        if 0 <= place < len(siblings):
+            self._generation.save()
+            self._history.choose(siblings[place].id)
+            self._transcript.replace_from(message, self._shown_from(siblings[place].id))
+
+    @Slot(object, int, int)
+    def branch_from_candidate(self, message: int, index: int, row: int) -> None:
+        """Write the reply anew from token ``index`` of the shown track on, beginning with that candidate."""
+        shown_message = self._transcript.message(message)
+        token = self._transcript.token(message, index)
+        if shown_message.role != "assistant" or token is None or not self._ready():
+            return
+        candidate = sorted(token.candidates, key=lambda c: -c.raw_logprob)[row]
+        beginning = self._beginning_of_branch(shown_message, index, candidate)
+        parent = self._history.message(message).parent
+        if message in self._generation.running:
+            self._generation.stop([message])
+        if parent is not None:
+            self._reply(parent, beginning, in_place_of=message)
+
+    # --- how
+
+    def _ready(self, text: str = "") -> bool:
+        if self._models.loaded is not None or self._models.loading is not None:
+            return True
+        self.told.emit("Choose a model first.")
+        if text:
+            self.returned.emit(text)
+        return False
+
+    def _begin_conversation(self, text: str, kind: Kind) -> int:
+        if self._open is None:
+            about: Conversation = self._history.create(
+                title_from(text),
+                kind=kind,
+                system_prompt=self._system_prompt,
+                controls=self._controls.controls,
+            )
+            self._open = about.id
+            self.opened.emit(about)
+        return self._open
+
+    def _say(
+        self, conversation: int, parent: int | None, text: str, *, in_place_of: int | None = None
+    ) -> None:
+        self._history.set_controls(conversation, self._controls.controls)
+        message = self._history.add_message(conversation, parent, "user", text)
+        if in_place_of is None:
+            self._transcript.append_message(shown(self._history, message))
+        else:
+            self._transcript.replace_from(in_place_of, [shown(self._history, message)])
+        self._reply(message.id)
+
+    def _reply(
+        self, parent: int, beginning: Beginning | None = None, *, in_place_of: int | None = None
+    ) -> None:
+        beginning = beginning or Beginning()
+        conversation = self._history.message(parent).conversation
+        model = self._models.loaded.info.name if self._models.loaded is not None else ""
+        message = self._history.add_message(
+            conversation, parent, "assistant", beginning.text, state="streaming", model=model
+        )
+        if beginning.tokens:
+            self._history.save_reply(message.id, beginning.text, beginning.tokens)
+        added = shown(self._history, message, running=(message.id,))
+        added.track = track_of(beginning.text, beginning.tokens)
+        if in_place_of is None:
+            self._transcript.append_message(added)
+        else:
+            self._transcript.replace_from(in_place_of, [added])
+        self._generation.start(self._task(message.id, beginning))
+        self.touched.emit(conversation)
+
+    def _task(self, message: int, beginning: Beginning) -> Task:
+        path = self._history.ancestors(message)[:-1]
+        about = self._history.conversation(self._history.message(message).conversation)
+        raw = about.kind == "raw"
+        return Task(
+            message=message,
+            conversation=about.id,
+            beginning=beginning,
+            turns=() if raw else turns(about.system_prompt, path),
+            prompt=path[-1].text if raw else None,
+        )
+
+    def _beginning_of_branch(self, message: ShownMessage, index: int, candidate: Candidate) -> Beginning:
+        tokens = message.track.tokens
+        generated = [token for token in tokens if isinstance(token, Token)]
+        if len(generated) == len(tokens):
+            return branch(message.text, generated, index, candidate)
+        return Beginning(text=message.text[: max(0, message.track.start(index))] + candidate.text)
+
+    def _show_again(self, message: int, beginning: Beginning) -> None:
+        """Show a reply that is being continued, without the end that is not kept."""
+        again = shown(self._history, self._history.message(message), running=(message,))
+        again.track = track_of(beginning.text, beginning.tokens)
+        if message in self._transcript:
+            self._transcript.replace_from(message, [again])
+
+    def _shown_from(self, first: int | None) -> list[ShownMessage]:
+        """The shown branch of the open conversation, from a message on."""
+        if self._open is None:
+            return []
+        path: Sequence[StoredMessage] = self._history.path(self._open)
+        if first is not None:
+            path = path[[message.id for message in path].index(first) :]
+        running = self._generation.running
+        messages = [shown(self._history, message, running) for message in path]
+        for message in messages:
+            if message.state == "streaming" and isinstance(message.id, int):
+                message.track = track_of(message.text, self._history.reply(message.id).tokens)
+        return messages
