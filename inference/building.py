@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from inference.background import Reporter
-from inference.catalog import ModelFiles
 from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
 from inference.estimates import LoadPlan, gpu_free_bytes
+from inference.model_files import ModelFiles
 from inference.quantization import BITSANDBYTES, quantization_config
 from inference.weights import ByteCounter, LazyTensor, open_weights
 

@@ -1,232 +1,118 @@
-"""Models on this computer: what a name stands for, and what the files say. Never the network."""
+"""The models on this computer: finding, describing and listing them. Never the network, never the weights."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from inference import architecture, gguf_files, model_card
-from inference.checkpoints import (
-    Checkpoint,
-    TensorHeader,
-    find_checkpoint,
-    read_json,
-    read_pickled_headers,
-    read_tensor_headers,
-)
-from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
-from inference.events import ModelInfo, Quantization
-from inference.quantization import DTYPE_BYTES
-from resources import BUILTIN_MODEL
+from inference import architecture, estimates, model_files, safety
+from inference.errors import InferenceError
+from inference.events import InspectRequest, ListModelsRequest, ModelEntry, ModelInspected, ModelsListed
+from inference.model_files import BUILTIN, ModelFiles, find_model
 
-#: Names of output layers, in transformers' and in GGUF's words.
-OUTPUT_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
+__all__ = ["find_model", "inspect", "list_models"]
 
-_BUFFERS = re.compile(r"(inv_freq|masked_bias|rope_freqs\.weight|e_score_correction_bias)$")
-_CONSTANTS = re.compile(
-    r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format|quant_state\.\w+)$"
-)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-
-#: How a model was found: in the app, in the Hugging Face cache, or at a path.
-BUILTIN = "builtin"
+#: Endings of the class names of models that write text.
+_WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFiles:
-    """A model's files, all of which exist.
-
-    ``config`` is config.json, or what a GGUF header (``gguf``) says in config.json's words. ``tensors`` are
-    the stored tensors.
-    """
-
-    source: str
-    name: str
-    folder: Path
-    checkpoint: Checkpoint
-    config: dict[str, Any]
-    tensors: tuple[TensorHeader, ...] = field(repr=False)
-    gguf: gguf_files.GgufHeader | None = field(default=None, repr=False)
-
-    @property
-    def format(self) -> str:
-        """ "safetensors", "pytorch" or "gguf"."""
-        return self.checkpoint.format
-
-    @property
-    def text_config(self) -> architecture.Config:
-        """The part of the config that describes the language model."""
-        return architecture.text_config(self.config)
-
-    def parameters(self) -> list[TensorHeader]:
-        """The stored tensors that become parameters: no masks, no second copy of a tied embedding."""
-        tied = self.config.get("tie_word_embeddings") is True
-        return [
-            tensor
-            for tensor in self.tensors
-            if not _BUFFERS.search(tensor.name)
-            and not (len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1))  # causal masks of old checkpoints
-            and not (tied and OUTPUT_LAYER.search(tensor.name))
-        ]
-
-
-def find_model(source: str) -> ModelFiles:
-    """Find the files behind a name and check that they are whole, as far as their headers tell.
-
-    Args:
-        source: "builtin", a folder, a GGUF file, or the hub id of a model in the local cache.
+def inspect(request: InspectRequest) -> ModelInspected:
+    """Describe a model and what loading it would take, from its files' headers.
 
     Raises:
-        ModelNotFound: There is nothing, or nothing that is a model.
-        ModelDamaged: A file is missing, truncated, or not what its name says.
-        ModelUnsafe: The weights are in a pickle that could run code.
-        ModelUnsupported: It is an adapter, or of a format that is not known.
-        UnreadableFile: A file may not be read.
+        InferenceError: What :func:`find_model` raises; or the model needs code of its own.
+        InvalidRequest: There is no such quantization.
     """
-    if source == BUILTIN:
-        return _open_folder(BUILTIN_MODEL, source=source, name="Built-in model")
-    if not source.strip():
-        raise ModelNotFound("No model was named.")
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _open_folder(path, source=source, name=path.resolve().name)
-    if path.is_file():
-        if path.suffix.lower() == ".gguf":
-            return _open_gguf(path, source=source)
-        raise ModelUnsupported(
-            f"{path.name} is not a model file that can be opened by itself.",
-            hint="Open a GGUF file, or the folder that holds config.json and the weights.",
-        )
-    if _HUB_ID.fullmatch(source) and not source.endswith(".gguf"):
-        snapshot = cached_snapshot(source)
-        if snapshot is not None:
-            return _open_folder(snapshot, source=source, name=source)
-        raise ModelNotFound(
-            f"{source} is neither a file here nor a model in the download cache.",
-            hint="Check the name, or download the model from the hub first.",
-        )
-    raise ModelNotFound(f"{source} does not exist.")
+    files = find_model(request.model)
+    if reference := safety.custom_code(files.config):
+        raise safety.refuse_custom_code(reference, part="model")
+    files = model_files.with_pickled_tensors(files)
+    plan = estimates.plan(
+        files,
+        quantization=request.quantization,
+        device=request.device,
+        context_length=request.context_length,
+    )
+    info = model_files.describe(files, plan.dtype)
+    return ModelInspected(run_id=request.run_id, info=info, estimate=plan.estimate)
 
 
-def cached_snapshot(repo: str) -> Path | None:
-    """The folder of a hub id in the local cache: the main branch's, else the newest; or None."""
-    from huggingface_hub.constants import HF_HUB_CACHE
+def list_models(request: ListModelsRequest) -> ModelsListed:
+    """List the built-in model, those of the Hugging Face cache, and those in the named folders."""
+    entries: dict[str, ModelEntry] = {}
+    for source, name, origin in (*_builtin(), *_cached(), *_in_folders(request.folders)):
+        entries.setdefault(source, _entry(source, name, origin))
+    return ModelsListed(run_id=request.run_id, entries=tuple(entries.values()))
 
-    root = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+
+def _entry(source: str, name: str, origin: str) -> ModelEntry:
+    """A row of the picker; what is wrong with the model is said there instead of raised."""
     try:
-        commit = (root / "refs" / "main").read_text("utf-8").strip()
-    except OSError:
-        commit = ""
-    if commit and (root / "snapshots" / commit).is_dir():
-        return root / "snapshots" / commit
-    snapshots = [path for path in (root / "snapshots").glob("*") if path.is_dir()]
-    return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
-
-
-def _open_folder(folder: Path, *, source: str, name: str) -> ModelFiles:
-    ggufs = sorted(folder.glob("*.gguf"))
-    if ggufs and not (folder / "config.json").is_file():
-        if len(ggufs) > 1:
-            raise ModelNotFound(
-                f"There are {len(ggufs)} GGUF files in this folder.",
-                hint="Open one of them instead of the folder.",
-            )
-        return _open_gguf(ggufs[0], source=source)
-    checkpoint = find_checkpoint(folder)
-    if not (folder / "config.json").is_file():
-        raise ModelDamaged("The model's config.json is missing.")
-    config = read_json(folder / "config.json")
-    read = read_tensor_headers if checkpoint.format == "safetensors" else read_pickled_headers
-    tensors = tuple(tensor for file in checkpoint.files for tensor in read(file))
-    return ModelFiles(
-        source=source, name=name, folder=folder, checkpoint=checkpoint, config=config, tensors=tensors
+        files = find_model(source)
+    except InferenceError as error:
+        return ModelEntry(source=source, name=name, origin=origin, size=0, problem=error.message)
+    return ModelEntry(
+        source=source, name=files.name, origin=origin, size=files.checkpoint.nbytes, problem=_problem(files)
     )
 
 
-def _open_gguf(path: Path, *, source: str) -> ModelFiles:
-    header = gguf_files.read_header(path)
-    return ModelFiles(
-        source=source,
-        name=header.name or path.stem,
-        folder=path.parent,
-        checkpoint=Checkpoint(format="gguf", files=(path,)),
-        config=gguf_files.as_config(header),
-        tensors=header.tensors,
-        gguf=header,
+def _problem(files: ModelFiles) -> str:
+    """Why a model whose files are whole can't be used; "" if it can."""
+    if reference := safety.custom_code(files.config):
+        return safety.refuse_custom_code(reference, part="model").message
+    names = files.config.get("architectures")
+    if files.gguf is None and isinstance(names, list) and names and not str(names[0]).endswith(_WRITERS):
+        return f"A {names[0]} does not write text."
+    if not architecture.layer_count(files.text_config):
+        return "Its config.json does not say how many layers it has."
+    return ""
+
+
+Found = tuple[str, str, str]  # source, name, origin
+
+
+def _builtin() -> Iterator[Found]:
+    yield BUILTIN, "Built-in model", "builtin"
+
+
+def _cached() -> Iterator[Found]:
+    """Models in the Hugging Face cache; each GGUF file of a repository is a model."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = sorted(scan_cache_dir().repos, key=lambda repo: repo.repo_id.lower())
+    except (CacheNotFound, OSError):
+        return
+    for repo in repos:
+        snapshot = model_files.cached_snapshot(repo.repo_id) if repo.repo_type == "model" else None
+        if snapshot is None:
+            continue
+        if (snapshot / "config.json").is_file() and not _holds_only_gguf(snapshot):
+            yield repo.repo_id, repo.repo_id, "cache"
+        else:
+            for file in sorted(snapshot.rglob("*.gguf")):
+                yield str(file), f"{repo.repo_id} / {file.stem}", "cache"
+
+
+def _holds_only_gguf(folder: Path) -> bool:
+    return (
+        any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin"))
     )
 
 
-def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
-    """What the files say of the model, without its weights.
-
-    Args:
-        files: The model.
-        dtype: The precision of the KV cache, by torch's name; None: 16 bits.
-    """
-    config = files.text_config
-    header = files.gguf.metadata if files.gguf is not None else None
-    return ModelInfo(
-        source=files.source,
-        name=files.name,
-        architecture=_architecture_name(files.config),
-        parameters=parameter_count(files),
-        context_length=architecture.context_length(config),
-        vocabulary=architecture.first_int(config, "vocab_size"),
-        layers=architecture.layer_count(config),
-        hidden_size=architecture.hidden_size(config),
-        kv_bytes_per_token=architecture.kv_shape(config).values_per_token() * DTYPE_BYTES.get(dtype or "", 2),
-        stored_bytes=files.checkpoint.nbytes,
-        stored_dtype=stored_quantization(files) or stored_dtype(files),
-        licence=model_card.licence(files.folder) if header is None else header.get("general.license"),
-        has_chat_template=(
-            model_card.has_chat_template(files.folder)
-            if header is None
-            else "tokenizer.chat_template" in header
-        ),
-        has_attention=architecture.has_attention(config),
-        format=files.format,
-    )
-
-
-def parameter_count(files: ModelFiles) -> int:
-    """The model's parameters: a tied embedding once, 4-bit weights unpacked, their constants left out."""
-    total = 0
-    for tensor in files.parameters():
-        if not is_quantization_constant(tensor):
-            packed = tensor.dtype == "uint8" and stored_quantization(files) in ("nf4", "fp4")
-            total += tensor.elements * (2 if packed else 1)
-    return total
-
-
-def is_quantization_constant(tensor: TensorHeader) -> bool:
-    """Whether a stored tensor is a scale or table of bitsandbytes and not a weight."""
-    return bool(_CONSTANTS.search(tensor.name))
-
-
-def stored_dtype(files: ModelFiles) -> str:
-    """The precision of most of the stored weights, by torch's name ("Q4_K" and the like for GGUF)."""
-    sizes: dict[str, int] = {}
-    for tensor in files.tensors:
-        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
-    return max(sizes, key=lambda dtype: sizes[dtype], default="float32")
-
-
-def stored_quantization(files: ModelFiles) -> Quantization | None:
-    """The bitsandbytes format that the weights are stored in; None for plain weights."""
-    config = files.config.get("quantization_config")
-    if not isinstance(config, dict) or config.get("quant_method", "bitsandbytes") != "bitsandbytes":
-        return None
-    if config.get("load_in_8bit"):
-        return "int8"
-    if config.get("load_in_4bit"):
-        return "fp4" if config.get("bnb_4bit_quant_type") == "fp4" else "nf4"
-    return None
-
-
-def _architecture_name(config: dict[str, Any]) -> str:
-    names = config.get("architectures")
-    if isinstance(names, list) and names:
-        return str(names[0])
-    return str(config.get("model_type") or "unknown")
+def _in_folders(folders: tuple[str, ...]) -> Iterator[Found]:
+    """Each folder or GGUF file that is a model, else what lies directly in the folder."""
+    for folder in folders:
+        path = Path(folder).expanduser()
+        if not path.is_dir() or (path / "config.json").is_file():
+            yield folder, path.name, "folder"
+            continue
+        try:
+            inside = sorted(path.iterdir())
+        except OSError:
+            yield folder, path.name, "folder"
+            continue
+        for child in inside:
+            if child.suffix.lower() == ".gguf" or (child / "config.json").is_file():
+                yield str(child), child.stem if child.is_file() else child.name, "folder"

@@ -16,16 +16,16 @@ from pathlib import Path
 import psutil
 
 from inference import architecture
-from inference.catalog import (
+from inference.checkpoints import TensorHeader
+from inference.errors import NotAvailable, OutOfMemory
+from inference.events import Device, MemoryEstimate, Quantization
+from inference.model_files import (
     OUTPUT_LAYER,
     ModelFiles,
     is_quantization_constant,
     stored_dtype,
     stored_quantization,
 )
-from inference.checkpoints import TensorHeader
-from inference.errors import NotAvailable, OutOfMemory
-from inference.events import Device, MemoryEstimate, Quantization
 from inference.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
 
 #: Tokens that are read at once in a prefill; sets the size of its intermediate tensors.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from inference import building, catalog, estimates, safety
+from inference import building, estimates, model_files, safety
 from inference.background import Reporter, in_background
 from inference.errors import (
     InferenceError,
@@ -104,10 +104,11 @@ def _load_steps(request: LoadRequest, reporter: Reporter) -> LoadedModel:
     quantization = check_quantization(request.quantization)
     if request.context_length is not None and request.context_length < 1:
         raise InvalidRequest("The context must hold at least one token.")
-    files = catalog.find_model(request.model)
+    files = model_files.find_model(request.model)
     if reference := safety.custom_code(files.config):
         raise safety.refuse_custom_code(reference, part="model")
     building.import_engine(reporter, quantization)
+    files = model_files.with_pickled_tensors(files)
     config = building.read_config(files)
     building.causal_class(config)
     plan = estimates.plan(
@@ -125,7 +126,7 @@ def _load_steps(request: LoadRequest, reporter: Reporter) -> LoadedModel:
 
 
 def _loaded(
-    files: catalog.ModelFiles,
+    files: model_files.ModelFiles,
     plan: estimates.LoadPlan,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -133,7 +134,7 @@ def _loaded(
     import torch
 
     embeddings: Any = model.get_input_embeddings()
-    info = replace(catalog.describe(files, plan.dtype), vocabulary=int(embeddings.weight.shape[0]))
+    info = replace(model_files.describe(files, plan.dtype), vocabulary=int(embeddings.weight.shape[0]))
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -147,7 +148,7 @@ def _loaded(
     )
 
 
-def _read_generation_config(model: PreTrainedModel, files: catalog.ModelFiles) -> None:
+def _read_generation_config(model: PreTrainedModel, files: model_files.ModelFiles) -> None:
     from transformers import GenerationConfig
 
     if files.gguf is None and (files.folder / "generation_config.json").is_file():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inference import safety
-from inference.catalog import ModelFiles
 from inference.errors import ModelDamaged, TokenizerMismatch
+from inference.model_files import ModelFiles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

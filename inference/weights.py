@@ -13,7 +13,7 @@ from inference.errors import ModelDamaged
 if TYPE_CHECKING:
     import torch
 
-    from inference.catalog import ModelFiles
+    from inference.model_files import ModelFiles
 
 
 class ByteCounter:

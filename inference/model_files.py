@@ -1,0 +1,260 @@
+"""A model's files on this computer: what a name stands for, and what the headers say. Never the network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from inference import architecture, gguf_files, model_card
+from inference.checkpoints import (
+    Checkpoint,
+    TensorHeader,
+    find_checkpoint,
+    read_json,
+    read_pickled_headers,
+    read_tensor_headers,
+)
+from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
+from inference.events import ModelInfo, Quantization
+from inference.quantization import DTYPE_BYTES
+from resources import BUILTIN_MODEL
+
+#: Names of output layers, in transformers' and in GGUF's words.
+OUTPUT_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
+
+_BUFFERS = re.compile(r"(inv_freq|masked_bias|rope_freqs\.weight|e_score_correction_bias)$")
+_CONSTANTS = re.compile(
+    r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format|quant_state\.\w+)$"
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+#: How a model was found: in the app, in the Hugging Face cache, or at a path.
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """A model's files, all of which exist.
+
+    ``config`` is config.json, or what a GGUF header (``gguf``) says in config.json's words. ``tensors`` are the
+    stored tensors; those of pickled weights are known only after :func:`with_pickled_tensors`.
+    """
+
+    source: str
+    name: str
+    folder: Path
+    checkpoint: Checkpoint
+    config: dict[str, Any]
+    tensors: tuple[TensorHeader, ...] = field(repr=False)
+    gguf: gguf_files.GgufHeader | None = field(default=None, repr=False)
+
+    @property
+    def format(self) -> str:
+        """ "safetensors", "pytorch" or "gguf"."""
+        return self.checkpoint.format
+
+    @property
+    def text_config(self) -> architecture.Config:
+        """The part of the config that describes the language model."""
+        return architecture.text_config(self.config)
+
+    def parameters(self) -> list[TensorHeader]:
+        """The stored tensors that become parameters: no masks, no second copy of a tied embedding."""
+        tied = self.config.get("tie_word_embeddings") is True
+        return [
+            tensor
+            for tensor in self.tensors
+            if not _BUFFERS.search(tensor.name)
+            and not (len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1))  # causal masks of old checkpoints
+            and not (tied and OUTPUT_LAYER.search(tensor.name))
+        ]
+
+
+def find_model(source: str) -> ModelFiles:
+    """Find the files behind a name and check that they are whole, as far as their headers tell.
+
+    Args:
+        source: "builtin", a folder, a GGUF file, or the hub id of a model in the local cache.
+
+    Raises:
+        ModelNotFound: There is nothing, or nothing that is a model.
+        ModelDamaged: A file is missing, truncated, or not what its name says.
+        ModelUnsafe: The weights are in a pickle that could run code.
+        ModelUnsupported: It is an adapter, or of a format that is not known.
+        UnreadableFile: A file may not be read.
+    """
+    if source == BUILTIN:
+        return _open_folder(BUILTIN_MODEL, source=source, name="Built-in model")
+    if not source.strip():
+        raise ModelNotFound("No model was named.")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _open_folder(path, source=source, name=path.resolve().name)
+    if path.is_file():
+        if path.suffix.lower() == ".gguf":
+            return _open_gguf(path, source=source)
+        raise ModelUnsupported(
+            f"{path.name} is not a model file that can be opened by itself.",
+            hint="Open a GGUF file, or the folder that holds config.json and the weights.",
+        )
+    if _HUB_ID.fullmatch(source) and not source.endswith(".gguf"):
+        snapshot = cached_snapshot(source)
+        if snapshot is not None:
+            return _open_snapshot(snapshot, source)
+        raise ModelNotFound(
+            f"{source} is neither a file here nor a model in the download cache.",
+            hint="Check the name, or download the model from the hub first.",
+        )
+    raise ModelNotFound(f"{source} does not exist.")
+
+
+def with_pickled_tensors(files: ModelFiles) -> ModelFiles:
+    """The same files with the tensors of pickled weights listed, which needs torch; others as they are.
+
+    Raises:
+        ModelDamaged: A file can't be read.
+        ModelUnsafe: A file holds more than tensors.
+    """
+    if files.format != "pytorch" or files.tensors:
+        return files
+    tensors = tuple(tensor for file in files.checkpoint.files for tensor in read_pickled_headers(file))
+    return replace(files, tensors=tensors)
+
+
+def cached_snapshot(repo: str) -> Path | None:
+    """The folder of a hub id in the local cache: the main branch's, else the newest; or None."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    root = Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    try:
+        commit = (root / "refs" / "main").read_text("utf-8").strip()
+    except OSError:
+        commit = ""
+    if commit and (root / "snapshots" / commit).is_dir():
+        return root / "snapshots" / commit
+    snapshots = [path for path in (root / "snapshots").glob("*") if path.is_dir()]
+    return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _open_snapshot(folder: Path, repo: str) -> ModelFiles:
+    """A model of the cache; what is missing there was not downloaded to its end."""
+    try:
+        return _open_folder(folder, source=repo, name=repo)
+    except (ModelNotFound, ModelDamaged) as error:
+        if folder.joinpath("config.json").is_file() and isinstance(error, ModelDamaged):
+            raise
+        raise ModelDamaged(
+            f"{repo} was not downloaded to its end.",
+            hint="Download it again: it goes on where it stopped.",
+            details=error.message,
+        ) from None
+
+
+def _open_folder(folder: Path, *, source: str, name: str) -> ModelFiles:
+    ggufs = sorted(folder.glob("*.gguf"))
+    if ggufs and not (folder / "config.json").is_file():
+        if len(ggufs) > 1:
+            raise ModelNotFound(
+                f"There are {len(ggufs)} GGUF files in this folder.",
+                hint="Open one of them instead of the folder.",
+            )
+        return _open_gguf(ggufs[0], source=source)
+    checkpoint = find_checkpoint(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelDamaged("The model's config.json is missing.")
+    config = read_json(folder / "config.json")
+    tensors: tuple[TensorHeader, ...] = ()
+    if checkpoint.format == "safetensors":
+        tensors = tuple(tensor for file in checkpoint.files for tensor in read_tensor_headers(file))
+    return ModelFiles(
+        source=source, name=name, folder=folder, checkpoint=checkpoint, config=config, tensors=tensors
+    )
+
+
+def _open_gguf(path: Path, *, source: str) -> ModelFiles:
+    header = gguf_files.read_header(path)
+    return ModelFiles(
+        source=source,
+        name=header.name or path.stem,
+        folder=path.parent,
+        checkpoint=Checkpoint(format="gguf", files=(path,)),
+        config=gguf_files.as_config(header),
+        tensors=header.tensors,
+        gguf=header,
+    )
+
+
+def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
+    """What the files say of the model, without its weights.
+
+    Args:
+        files: The model.
+        dtype: The precision of the KV cache, by torch's name; None: 16 bits.
+    """
+    config = files.text_config
+    header = files.gguf.metadata if files.gguf is not None else None
+    return ModelInfo(
+        source=files.source,
+        name=files.name,
+        architecture=_architecture_name(files.config),
+        parameters=parameter_count(files),
+        context_length=architecture.context_length(config),
+        vocabulary=architecture.first_int(config, "vocab_size"),
+        layers=architecture.layer_count(config),
+        hidden_size=architecture.hidden_size(config),
+        kv_bytes_per_token=architecture.kv_shape(config).values_per_token() * DTYPE_BYTES.get(dtype or "", 2),
+        stored_bytes=files.checkpoint.nbytes,
+        stored_dtype=stored_quantization(files) or stored_dtype(files),
+        licence=model_card.licence(files.folder) if header is None else header.get("general.license"),
+        has_chat_template=(
+            model_card.has_chat_template(files.folder)
+            if header is None
+            else "tokenizer.chat_template" in header
+        ),
+        has_attention=architecture.has_attention(config),
+        format=files.format,
+    )
+
+
+def parameter_count(files: ModelFiles) -> int:
+    """The model's parameters: a tied embedding once, 4-bit weights unpacked, their constants left out."""
+    total = 0
+    for tensor in files.parameters():
+        if not is_quantization_constant(tensor):
+            packed = tensor.dtype == "uint8" and stored_quantization(files) in ("nf4", "fp4")
+            total += tensor.elements * (2 if packed else 1)
+    return total
+
+
+def is_quantization_constant(tensor: TensorHeader) -> bool:
+    """Whether a stored tensor is a scale or table of bitsandbytes and not a weight."""
+    return bool(_CONSTANTS.search(tensor.name))
+
+
+def stored_dtype(files: ModelFiles) -> str:
+    """The precision of most of the stored weights, by torch's name ("Q4_K" and the like for GGUF)."""
+    sizes: dict[str, int] = {}
+    for tensor in files.tensors:
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
+    return max(sizes, key=lambda dtype: sizes[dtype], default="float32")
+
+
+def stored_quantization(files: ModelFiles) -> Quantization | None:
+    """The bitsandbytes format that the weights are stored in; None for plain weights."""
+    config = files.config.get("quantization_config")
+    if not isinstance(config, dict) or config.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return None
+    if config.get("load_in_8bit"):
+        return "int8"
+    if config.get("load_in_4bit"):
+        return "fp4" if config.get("bnb_4bit_quant_type") == "fp4" else "nf4"
+    return None
+
+
+def _architecture_name(config: dict[str, Any]) -> str:
+    names = config.get("architectures")
+    if isinstance(names, list) and names:
+        return str(names[0])
+    return str(config.get("model_type") or "unknown")
