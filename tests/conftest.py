@@ -177,7 +177,7 @@ class FakeSession:
         if request.score_prompt:
             yield PromptScored(run_id=run_id, tokens=self.score(request))
         made: list[str] = []
-        for index, piece in enumerate(self.reply_pieces, start=len(request.reply_ids)):
+        for index, piece in enumerate(self.reply_pieces):
             if self.stepwise:
                 self.wait_for_step(handle)
             handle.check()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.history import History
+from app.history import Ending, History
 from app.history.token_codec import decode_tokens, encode_tokens
 from inference.events import Candidate, ControlsChanged, SamplingControls, Stage, Token
 
@@ -91,12 +91,12 @@ def test_token_records_written_in_pieces_come_back_whole(
     history.save_reply(reply.id, " a b", tokens[:2])
     history.save_reply(reply.id, " a b c d", tokens[2:4], marks=[mark])
     history.save_reply(reply.id, " a b c d e", tokens[4:])
-    history.end_reply(reply.id, "complete", reason="stop", seed=5, prompt_tokens=12, tokens_per_second=30.5)
+    ending = Ending(reason="stop", seed=5, prompt_tokens=12, new_tokens=5, tokens_per_second=30.5)
+    history.end_reply(reply.id, "complete", ending)
     assert history.reply(reply.id).tokens == tokens
     assert history.reply(reply.id).marks == (mark,)
     stored = history.message(reply.id)
-    assert (stored.text, stored.state, stored.reason, stored.seed) == (" a b c d e", "complete", "stop", 5)
-    assert (stored.prompt_tokens, stored.tokens_per_second) == (12, 30.5)
+    assert (stored.text, stored.state, stored.ending) == (" a b c d e", "complete", ending)
 
 
 def test_continuing_within_a_reply_replaces_the_records_behind_that_place(
