@@ -28,6 +28,7 @@ NAMES = {
     "end": "arrow-down",
     "error": "warning-circle",
     "expand": "caret-right",
+    "float": "arrow-square-out",
     "export": "export",
     "eye": "eye",
     "folder": "folder-open",

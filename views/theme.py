@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from string import Template
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QColor, QFont, QFontDatabase, QGuiApplication, QIcon, QPalette
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel
+from shiboken6 import isValid
 
 from views.icons import IconSet
 
@@ -111,7 +113,7 @@ class Theme(QObject):
         self._app = app
         self._choice = choice
         self._icons = IconSet()
-        self._icon_targets: dict[QObject, tuple[str, Tone, int]] = {}
+        self._icon_targets: WeakKeyDictionary[QObject, tuple[str, Tone, int]] = WeakKeyDictionary()
         self.colors = LIGHT
         app.setStyle("Fusion")
         font = QFont(app.font())
@@ -163,8 +165,6 @@ class Theme(QObject):
         self, target: QAbstractButton | QAction | QLabel, name: str, tone: Tone = "text", *, size: int = 16
     ) -> None:
         """Give a button, action or label an icon that changes with the theme."""
-        if target not in self._icon_targets:
-            target.destroyed.connect(self._forget)
         self._icon_targets[target] = (name, tone, size)
         self._put_icon(target, name, tone, size)
 
@@ -174,9 +174,6 @@ class Theme(QObject):
             target.setPixmap(icon.pixmap(size, size))
         elif isinstance(target, (QAbstractButton, QAction)):
             target.setIcon(icon)
-
-    def _forget(self, target: QObject) -> None:
-        self._icon_targets.pop(target, None)
 
     def _follow(self) -> None:
         if self._choice == "system":
@@ -189,7 +186,8 @@ class Theme(QObject):
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(style_sheet(self.colors))
         for target, (name, tone, size) in list(self._icon_targets.items()):
-            self._put_icon(target, name, tone, size)
+            if isValid(target):
+                self._put_icon(target, name, tone, size)
         self.changed.emit()
 
 

@@ -1,0 +1,247 @@
+"""The chat: system prompt, the conversation as text, tokens or raw prompt, and the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from views.color_legend import ColorLegend
+from views.composer import Composer
+from views.empty_chat import EmptyChat
+from views.header_bar import Segments
+from views.intents import ChatIntents
+from views.models.focus import FocusModel, TokenSpan
+from views.models.tokens import Measure
+from views.models.transcript import TranscriptModel
+from views.raw_prompt import RawPrompt
+from views.reading_area import MARGIN, ReadingArea
+from views.system_prompt import SystemPrompt
+from views.theme import Theme
+from views.token_view import TokenView
+from views.transcript import TranscriptView
+
+ChatView = Literal["text", "tokens", "raw"]
+
+
+class ChatPanel(QWidget):
+    """Puts the parts of the chat together; what the user means comes out of :attr:`intents`."""
+
+    def __init__(
+        self,
+        transcript: TranscriptModel,
+        focus: FocusModel,
+        intents: ChatIntents,
+        theme: Theme,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("chatPanel")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.model, self.focus_model, self.intents, self._theme = transcript, focus, intents, theme
+        self.system = SystemPrompt(intents, theme, self)
+        self.empty = EmptyChat(theme, self)
+        self.text_view = TranscriptView(transcript, focus, intents, theme)
+        self.token_view = TokenView(transcript, focus, intents, theme)
+        self.raw = RawPrompt(intents, theme, self)
+        self.composer = Composer(intents, theme, self)
+        self.notice = NoticeBar(theme, self)
+        self._view: ChatView = "text"
+        self._stack = QStackedWidget(self)
+        for page in (self.empty, self.text_view, self.token_view, self.raw):
+            self._stack.addWidget(page)
+        self._build()
+        self.empty.example_chosen.connect(self._take_example)
+        for signal in (transcript.was_reset, transcript.message_appended, transcript.tail_replaced):
+            signal.connect(self._show_page)
+        self._show_page()
+
+    @property
+    def view(self) -> ChatView:
+        """Text, tokens or raw."""
+        return self._view
+
+    def show_view(self, view: ChatView) -> None:
+        """Show the conversation as text, as tokens, or the raw prompt, at the same place."""
+        if view == self._view:
+            return
+        old = self._reading()
+        self._view = view
+        self._views.choose(view)
+        self._show_page()
+        new = self._reading()
+        place = old.place() if old is not None else None
+        if old is not None and new is not None:
+            if old.following or place is None:
+                new.scroll_to_end()
+            else:
+                new.go_to(*place)
+        if view == "raw":
+            self.intents.raw_text_wanted.emit()
+            self.raw.editor.setFocus()
+        elif new is not None and len(self.model):
+            new.setFocus()
+
+    def toggle_tokens(self) -> None:
+        """From text to tokens, and back."""
+        self.show_view("text" if self._view == "tokens" else "tokens")
+
+    def set_measure(self, measure: Measure) -> None:
+        """Colour the tokens by probability, entropy or surprisal."""
+        self.token_view.set_measure(measure)
+        self._legend.set_measure(measure)
+        self._measure.setCurrentText(measure)
+
+    def selection(self) -> TokenSpan | None:
+        """What "explain" would explain: the selected text, else the focused tokens."""
+        selected = self.text_view.selected_span() if self._view == "text" else None
+        return selected or self.focus_model.focus
+
+    def explain_selection(self) -> None:
+        """Ask for an explanation of the selection, if there is one."""
+        span = self.selection()
+        if span is None:
+            self.intents.told.emit("Select a part of a reply first.")
+        else:
+            self.intents.explain_requested.emit(span)
+
+    def scroll_to_end(self) -> None:
+        """Go to the end and follow the reply."""
+        reading = self._reading()
+        if reading is not None:
+            reading.scroll_to_end()
+
+    def set_busy(self, busy: bool) -> None:
+        """A reply is being written."""
+        self.composer.set_busy(busy)
+        self.raw.set_writing(busy and self._view == "raw")
+
+    def _reading(self) -> ReadingArea | None:
+        if self._view == "raw":
+            return None
+        return self.text_view if self._view == "text" else self.token_view
+
+    def _show_page(self, *_: object) -> None:
+        if self._view == "raw":
+            page: QWidget = self.raw
+        elif not len(self.model):
+            page = self.empty
+        else:
+            page = self.text_view if self._view == "text" else self.token_view
+        self._stack.setCurrentWidget(page)
+        tokens = self._view == "tokens"
+        self._measure.setVisible(tokens)
+        self._legend.setVisible(tokens)
+        self._bottom.setVisible(self._view != "raw")
+
+    def _take_example(self, text: str) -> None:
+        self.composer.set_text(text)
+        self.composer.setFocus()
+
+    def _choose_view(self, name: str) -> None:
+        for view in get_args(ChatView):
+            if view == name:
+                self.show_view(view)
+
+    def _choose_measure(self, name: str) -> None:
+        for measure in get_args(Measure):
+            if measure == name:
+                self.set_measure(measure)
+
+    def _build(self) -> None:
+        self._views = Segments(self._theme, self)
+        self._views.setAccessibleName("Show as")
+        self._views.add("text", "Text", "The conversation as text (Ctrl+T)")
+        self._views.add("tokens", "Tokens", "Every token with its probability (Ctrl+T)")
+        self._views.add("raw", "Raw", "The exact text of the prompt (Ctrl+Shift+T)")
+        self._views.chosen.connect(self._choose_view)
+        self._legend = ColorLegend(self._theme, self)
+        self._measure = QComboBox(self)
+        self._measure.setObjectName("colorMeasure")
+        self._measure.setAccessibleName("Colour the tokens by")
+        self._measure.setToolTip("Colour the tokens by")
+        self._measure.addItems(list(get_args(Measure)))
+        self._measure.setCurrentText("surprisal")
+        self._measure.currentTextChanged.connect(self._choose_measure)
+        bar = QHBoxLayout()
+        bar.setContentsMargins(12, 8, 12, 8)
+        bar.setSpacing(8)
+        bar.addWidget(self.system.fold)
+        bar.addStretch(1)
+        for widget in (self._legend, self._measure, self._views):
+            bar.addWidget(widget)
+        opened = QHBoxLayout()
+        opened.setContentsMargins(16, 0, 16, 0)
+        opened.addWidget(self.system)
+        self._bottom = QWidget(self)
+        self._inset = QVBoxLayout(self._bottom)
+        self._inset.setSpacing(8)
+        self._inset.addWidget(self.notice)
+        self._inset.addWidget(self.composer)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(bar)
+        column.addLayout(opened)
+        column.addWidget(self._stack, 1)
+        column.addWidget(self._bottom)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        column = self.text_view.column_width(self.width())
+        side = max(MARGIN // 2, round((self.width() - column) / 2) - 12)
+        self._inset.setContentsMargins(side, 8, side, 12)
+        self.system.set_room(max(60, self.width() - 620))
+
+
+class NoticeBar(QFrame):
+    """One sentence above the input, with at most one thing to do about it."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("noticeBar")
+        self._act: Callable[[], object] | None = None
+        self._text = QLabel(self)
+        self._text.setObjectName("noticeText")
+        self._text.setWordWrap(True)
+        self._button = QPushButton(self)
+        self._button.setObjectName("noticeAction")
+        self._button.clicked.connect(self._acted)
+        close = QToolButton(self)
+        close.setObjectName("noticeClose")
+        close.setAccessibleName("Close")
+        theme.set_icon(close, "close", "muted")
+        close.clicked.connect(self.hide)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 4, 4, 4)
+        row.setSpacing(8)
+        row.addWidget(self._text, 1)
+        row.addWidget(self._button)
+        row.addWidget(close)
+        self.hide()
+
+    def show_notice(self, text: str, action: str = "", act: Callable[[], object] | None = None) -> None:
+        """Say something that stays until it is closed; ``act`` is called when ``action`` is pressed."""
+        self._text.setText(text)
+        self._button.setText(action)
+        self._button.setVisible(bool(action))
+        self._act = act
+        self.show()
+
+    def _acted(self) -> None:
+        self.hide()
+        if self._act is not None:
+            self._act()

@@ -1,0 +1,214 @@
+"""The bar across the top: the model, the mode, how fast it goes, how full the context is, and the menu."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent
+from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QMenu, QToolButton, QWidget
+
+from views.theme import BODY, CAPTION, Theme
+
+
+class HeaderBar(QFrame):
+    """Signals: the model's button was pressed, or another mode was chosen (its name)."""
+
+    model_clicked = Signal()
+    mode_changed = Signal(str)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self.setObjectName("headerBar")
+        self.setFixedHeight(48)
+        self.model_button = QToolButton(self)
+        self.model_button.setObjectName("modelButton")
+        self.model_button.setAccessibleName("Choose a model")
+        self.model_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.model_button.setIconSize(QSize(18, 18))
+        self.model_button.clicked.connect(self.model_clicked)
+        theme.set_icon(self.model_button, "cpu", "muted")
+        self._modes = Segments(theme, self)
+        self._modes.setObjectName("modes")
+        self._modes.setAccessibleName("Mode")
+        self._modes.chosen.connect(self.mode_changed)
+        self._rate = QLabel(self)
+        self._rate.setObjectName("tokenRate")
+        self._rate.setAccessibleName("Speed")
+        self._rate.setFont(theme.mono(CAPTION))
+        self._rate.setProperty("tone", "muted")
+        self.context = ContextGauge(theme, self)
+        self.menu_button = QToolButton(self)
+        self.menu_button.setObjectName("menuButton")
+        self.menu_button.setAccessibleName("Menu")
+        self.menu_button.setToolTip("Menu")
+        self.menu_button.setIconSize(QSize(20, 20))
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        theme.set_icon(self.menu_button, "menu", "muted")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 0, 8, 0)
+        row.setSpacing(12)
+        row.addWidget(self.model_button, 1, Qt.AlignmentFlag.AlignLeft)
+        row.addWidget(self._modes)
+        right = QHBoxLayout()
+        right.setSpacing(16)
+        right.addStretch(1)
+        right.addWidget(self._rate)
+        right.addWidget(self.context)
+        right.addWidget(self.menu_button)
+        row.addLayout(right, 1)
+        self._model = ("", "")
+        self.set_model("", "")
+        self.set_rate(None)
+
+    def set_model(self, name: str, detail: str) -> None:
+        """Show the loaded model ("Llama 3 8B", "NF4 · 5.2 GB"), or that there is none (empty name)."""
+        self._model = (name, detail)
+        words = f"{name}  ·  {detail}" if detail else name
+        self.model_button.setToolTip(
+            f"{words}\nChoose another model (Ctrl+O)" if name else "Choose a model (Ctrl+O)"
+        )
+        self.model_button.setAccessibleName(f"Model: {words}" if name else "Choose a model")
+        self._fit_model()
+
+    def add_mode(self, name: str, title: str) -> None:
+        """Offer another mode; the tabs appear with the second one."""
+        self._modes.add(name, title)
+        self._modes.setVisible(self._modes.count > 1)
+
+    def set_mode(self, name: str) -> None:
+        """Mark a mode as the one that is shown."""
+        self._modes.choose(name)
+
+    def set_rate(self, tokens_per_second: float | None) -> None:
+        """Show the speed of the reply; None: nothing was generated yet."""
+        self._rate.setText("" if tokens_per_second is None else f"{tokens_per_second:,.0f} tok/s")
+
+    def set_context(self, used: int, total: int) -> None:
+        """Show how many tokens of the context are in use."""
+        self.context.set_fill(used, total)
+
+    def set_menu(self, menu: QMenu) -> None:
+        """The menu behind the button at the right."""
+        self.menu_button.setMenu(menu)
+
+    def resizeEvent(self, event: object) -> None:
+        super().resizeEvent(event)  # type: ignore[arg-type]
+        self._fit_model()
+
+    def _fit_model(self) -> None:
+        name, detail = self._model
+        metrics = QFontMetrics(self._theme.font(BODY))
+        room = max(120, self.width() // 3 - 60)
+        tail = f"   {detail}" if detail else ""
+        name = metrics.elidedText(
+            name or "Choose a model",
+            Qt.TextElideMode.ElideMiddle,
+            max(80, room - metrics.horizontalAdvance(tail)),
+        )
+        self.model_button.setText(f" {name}{tail}  ▾")
+
+
+class Segments(QFrame):
+    """A few buttons of which one is down."""
+
+    chosen = Signal(str)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "segments")
+        self._theme = theme
+        self._group = QButtonGroup(self)
+        self._buttons: dict[str, QToolButton] = {}
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(2, 2, 2, 2)
+        self._row.setSpacing(2)
+
+    @property
+    def count(self) -> int:
+        """How many buttons there are."""
+        return len(self._buttons)
+
+    @property
+    def current(self) -> str:
+        """Name of the button that is down."""
+        return next((name for name, button in self._buttons.items() if button.isChecked()), "")
+
+    def add(self, name: str, title: str, tip: str = "") -> QToolButton:
+        """Add a button; the first one is down."""
+        button = QToolButton(self)
+        button.setObjectName(f"{name}Segment")
+        button.setText(title)
+        button.setToolTip(tip)
+        button.setAccessibleName(title)
+        button.setCheckable(True)
+        button.setProperty("kind", "segment")
+        button.setChecked(not self._buttons)
+        button.clicked.connect(self._clicked)
+        self._group.addButton(button)
+        self._buttons[name] = button
+        self._row.addWidget(button)
+        return button
+
+    def choose(self, name: str) -> None:
+        """Put this button down, without a signal."""
+        if name in self._buttons:
+            self._buttons[name].setChecked(True)
+
+    def _clicked(self) -> None:
+        self.chosen.emit(self.current)
+
+
+class ContextGauge(QWidget):
+    """How full the context is: a bar and the numbers."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._used = self._total = 0
+        self.setObjectName("contextGauge")
+        self.setFixedSize(212, 24)
+        self.setAccessibleName("Context")
+        theme.changed.connect(self.update)
+        self.set_fill(0, 0)
+
+    def set_fill(self, used: int, total: int) -> None:
+        """Tokens in use, and how many there is room for (0: no model)."""
+        self._used, self._total = used, total
+        if total:
+            share = 100 * used / total
+            words = f"{used:,} of {total:,} tokens of the context are in use ({share:.0f} %)"
+        else:
+            words = "The context is empty: no model is loaded"
+        self.setToolTip(words)
+        self.setAccessibleDescription(words)
+        self.setVisible(total > 0)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        theme, middle = self._theme, self.height() / 2
+        painter.setFont(theme.font(CAPTION))
+        painter.setPen(theme.color("muted"))
+        flags = Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QRectF(0, 0, 52, self.height()), flags | Qt.AlignmentFlag.AlignLeft, "context")
+        bar = QRectF(56, middle - 3, 64, 6)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("pressed"))
+        painter.drawRoundedRect(bar, 3, 3)
+        share = min(1.0, self._used / self._total) if self._total else 0.0
+        tone = "danger" if share >= 0.95 else "warning" if share >= 0.8 else "accent"
+        painter.setBrush(theme.color(tone))
+        if share > 0:
+            painter.drawRoundedRect(QRectF(bar.left(), bar.top(), max(6.0, bar.width() * share), 6), 3, 3)
+        painter.setFont(theme.mono(CAPTION))
+        painter.setPen(theme.color("muted"))
+        numbers = f"{short_count(self._used)}/{short_count(self._total)}"
+        painter.drawText(QRectF(128, 0, 84, self.height()), flags | Qt.AlignmentFlag.AlignLeft, numbers)
+
+
+def short_count(count: int) -> str:
+    """A number of tokens: 812, 1.2k, 128k."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 10_000 else f"{count / 1000:.0f}k"

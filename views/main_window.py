@@ -1,0 +1,274 @@
+"""The window: header, modes, docks and actions, around widgets that others made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QByteArray, QMimeData, QSize, Qt, Signal
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QKeySequence,
+    QShortcut,
+)
+from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QStackedWidget, QStatusBar, QWidget
+
+from views.actions import make_actions
+from views.chat_panel import ChatPanel
+from views.conversation_list import ConversationList
+from views.dock import Dock
+from views.header_bar import HeaderBar
+from views.inspector import Inspector
+from views.intents import ChatIntents
+from views.status_line import StatusLine
+from views.theme import Theme
+
+#: Version of the saved layout; another one is not restored.
+_LAYOUT = 1
+_MENU = (
+    ("newChat", "searchChats"),
+    ("openModel", "unloadModel"),
+    ("exportMarkdown", "exportJson"),
+    ("toggleTokens", "rawMode", "explainSelection"),
+    ("showConversations", "showInspector", "showMonitor", "resetLayout"),
+    ("openSettings", "showShortcuts", "showFaults"),
+    ("quit",),
+)
+
+
+class MainWindow(QMainWindow):
+    """Composed by the caller; further inspector panels and modes are added from outside.
+
+    Signals:
+        close_requested: the user closes the window; answered by :meth:`allow_close`.
+    """
+
+    close_requested = Signal()
+
+    def __init__(
+        self,
+        *,
+        header: HeaderBar,
+        conversations: ConversationList,
+        chat: ChatPanel,
+        inspector: Inspector,
+        monitor: QWidget,
+        status: StatusLine,
+        intents: ChatIntents,
+        theme: Theme,
+    ) -> None:
+        super().__init__()
+        self.setObjectName("mainWindow")
+        self.setWindowTitle("Model Loupe")
+        self.setAcceptDrops(True)
+        self.setMinimumSize(760, 480)
+        self.header, self.conversations, self.chat = header, conversations, chat
+        self.inspector, self.status, self._intents = inspector, status, intents
+        self._closable = True
+        self._modes: dict[str, QWidget] = {}
+        self._mode_stack = QStackedWidget(self)
+        self._mode_stack.setObjectName("modeStack")
+        self.setMenuWidget(header)
+        self.setCentralWidget(self._mode_stack)
+        self.conversation_dock = Dock("conversationDock", "Conversations", conversations, theme, self)
+        self.inspector_dock = Dock("inspectorDock", "Inspector", inspector, theme, self)
+        self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
+        self.setDockNestingEnabled(True)
+        status_bar = QStatusBar(self)
+        status_bar.setSizeGripEnabled(False)
+        status_bar.setContentsMargins(0, 0, 0, 0)
+        status_bar.addWidget(status, 1)
+        self.setStatusBar(status_bar)
+        self._drop_hint = QLabel("Drop a model folder, a GGUF file or a document", self)
+        self._drop_hint.setObjectName("dropHint")
+        self._drop_hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._drop_hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._drop_hint.hide()
+        self.add_mode("chat", "Chat", chat)
+        header.mode_changed.connect(self.show_mode)
+        self.actions_by_name = make_actions(self)
+        self._connect_actions()
+        header.set_menu(self._menu())
+        self.reset_layout()
+        self.resize(1280, 800)
+        chat.composer.setFocus()
+
+    def sizeHint(self) -> QSize:
+        return QSize(1280, 800)
+
+    # --- modes and panels
+
+    def add_mode(self, name: str, title: str, panel: QWidget) -> None:
+        """Add a panel that takes the place of the chat when its tab in the header is chosen."""
+        self._modes[name] = panel
+        self._mode_stack.addWidget(panel)
+        self.header.add_mode(name, title)
+
+    @property
+    def mode(self) -> str:
+        """Name of the mode that is shown."""
+        current = self._mode_stack.currentWidget()
+        return next((name for name, panel in self._modes.items() if panel is current), "")
+
+    def show_mode(self, name: str) -> None:
+        """Show another mode."""
+        if name in self._modes:
+            self._mode_stack.setCurrentWidget(self._modes[name])
+            self.header.set_mode(name)
+
+    def action(self, name: str) -> QAction:
+        """The action of this name (see :mod:`views.actions`)."""
+        return self.actions_by_name[name]
+
+    # --- the layout
+
+    def reset_layout(self) -> None:
+        """Put the docks where they are at a first start."""
+        for dock, area in (
+            (self.conversation_dock, Qt.DockWidgetArea.LeftDockWidgetArea),
+            (self.inspector_dock, Qt.DockWidgetArea.RightDockWidgetArea),
+            (self.monitor_dock, Qt.DockWidgetArea.BottomDockWidgetArea),
+        ):
+            dock.setFloating(False)
+            self.addDockWidget(area, dock)
+            dock.show()
+        self.monitor_dock.hide()
+        sides = [self.conversation_dock, self.inspector_dock]
+        self.resizeDocks(sides, [224, 340], Qt.Orientation.Horizontal)
+        self.resizeDocks([self.monitor_dock], [200], Qt.Orientation.Vertical)
+
+    def save_layout(self) -> bytes:
+        """Size, place and docks, to be given to :meth:`restore_layout` at the next start."""
+        geometry = self.saveGeometry().data()
+        return len(geometry).to_bytes(4, "big") + geometry + self.saveState(_LAYOUT).data()
+
+    def restore_layout(self, saved: bytes) -> bool:
+        """Bring a saved layout back; False (and nothing changed) if it does not fit this version."""
+        size = int.from_bytes(saved[:4], "big")
+        geometry, state = saved[4 : 4 + size], saved[4 + size :]
+        if not state or not self.restoreState(QByteArray(state), _LAYOUT):
+            return False
+        return self.restoreGeometry(QByteArray(geometry))
+
+    # --- closing
+
+    def hold_close(self, hold: bool) -> None:
+        """While held, closing only emits :attr:`close_requested`: the app finishes its work and closes."""
+        self._closable = not hold
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.chat.system.flush()
+        self.conversations.undo.settle()
+        self.close_requested.emit()
+        event.setAccepted(self._closable)
+
+    # --- actions
+
+    def _connect_actions(self) -> None:
+        chat, conversations = self.chat, self.conversations
+        slots: dict[str, Callable[[], object]] = {
+            "newChat": conversations.new_requested.emit,
+            "searchChats": self._search,
+            "send": self._send,
+            "stop": self._stop_or_clear,
+            "regenerateLast": self._regenerate_last,
+            "continueLast": self._continue_last,
+            "focusComposer": self._write,
+            "toggleTokens": self._toggle_tokens,
+            "rawMode": self._toggle_raw,
+            "explainSelection": chat.explain_selection,
+            "toEnd": chat.scroll_to_end,
+            "showConversations": self.conversation_dock.toggle,
+            "showInspector": self.inspector_dock.toggle,
+            "showMonitor": self.monitor_dock.toggle,
+            "resetLayout": self.reset_layout,
+            "quit": self.close,
+        }
+        for name, slot in slots.items():
+            self.actions_by_name[name].triggered.connect(slot)
+        for number in range(9):
+            shortcut = QShortcut(QKeySequence(f"Alt+{number + 1}"), self)
+            shortcut.setObjectName(f"inspectorTab{number + 1}")
+            shortcut.activated.connect(self._show_tab(number))
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setObjectName("mainMenu")
+        for group in _MENU:
+            for name in group:
+                menu.addAction(self.actions_by_name[name])
+            menu.addSeparator()
+        return menu
+
+    def _show_tab(self, number: int) -> Callable[[], None]:
+        def show() -> None:
+            self.inspector_dock.show()
+            self.inspector.show_number(number)
+
+        return show
+
+    def _search(self) -> None:
+        self.conversation_dock.show()
+        self.conversations.start_search()
+
+    def _write(self) -> None:
+        self.show_mode("chat")
+        self.chat.composer.setFocus()
+
+    def _send(self) -> None:
+        if self.chat.view == "raw":
+            self.chat.raw.send()
+        else:
+            self.chat.composer.send()
+
+    def _stop_or_clear(self) -> None:
+        """Esc: stop the reply if one is being written, else take the focus away."""
+        if self.chat.composer.busy:
+            self._intents.stop_requested.emit()
+        else:
+            self.chat.focus_model.clear()
+
+    def _regenerate_last(self) -> None:
+        reply = self.chat.model.last_reply
+        if reply is not None and not self.chat.composer.busy:
+            self._intents.regenerate_requested.emit(reply.id)
+
+    def _continue_last(self) -> None:
+        reply = self.chat.model.last_reply
+        if reply is not None and not self.chat.composer.busy:
+            self._intents.continue_requested.emit(reply.id)
+
+    def _toggle_tokens(self) -> None:
+        self.show_mode("chat")
+        self.chat.toggle_tokens()
+
+    def _toggle_raw(self) -> None:
+        self.show_mode("chat")
+        self.chat.show_view("text" if self.chat.view == "raw" else "raw")
+
+    # --- dropped files
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if local_paths(event.mimeData()):
+            event.acceptProposedAction()
+            self._drop_hint.setGeometry(self._mode_stack.geometry().adjusted(16, 16, -16, -16))
+            self._drop_hint.raise_()
+            self._drop_hint.show()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._drop_hint.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._drop_hint.hide()
+        paths = local_paths(event.mimeData())
+        if paths:
+            event.acceptProposedAction()
+            self._intents.paths_dropped.emit(paths)
+
+
+def local_paths(data: QMimeData) -> list[str]:
+    """Files and folders in dragged data."""
+    return [url.toLocalFile() for url in data.urls() if url.isLocalFile()]

@@ -1,0 +1,270 @@
+"""Markdown, one block at a time: where blocks end, and each block as a QTextDocument.
+
+A block is what stands between blank lines, or a fenced piece of code. A reply is cut into blocks while it
+streams: a block that has ended is rendered once and never touched again. Replies come from a model: HTML in
+them is shown as text, and images are not loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Literal
+
+from markdown_it import MarkdownIt
+from pygments.lexers import get_lexer_by_name
+from pygments.styles import get_style_by_name
+from pygments.token import Token as Kind
+from pygments.util import ClassNotFound
+from PySide6.QtGui import QColor, QFont, QTextCharFormat, QTextCursor, QTextDocument, QTextOption
+
+from views.theme import BODY, READING, Colors, Theme
+
+BlockKind = Literal["prose", "code"]
+#: A block longer than this is cut, so that laying one out never takes long.
+LONGEST = 2400
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`\n]*$")
+_LEXER_ALIASES = {"": "text", "jsonc": "json", "sh": "bash", "shell": "bash", "zsh": "bash", "py": "python"}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Characters ``start`` to ``end`` of a text.
+
+    For code, ``inner_start`` to ``inner_end`` is what stands between the fences. ``joined`` blocks continue
+    the one before them, which had become too long; ``closed`` says that no later text can change the block.
+    """
+
+    kind: BlockKind
+    start: int
+    end: int
+    inner_start: int
+    inner_end: int
+    language: str = ""
+    joined: bool = False
+    closed: bool = True
+
+
+def split_blocks(text: str, start: int = 0) -> list[Block]:
+    """Cut ``text`` from ``start`` (the beginning of a block) into blocks; only the last may be open."""
+    blocks: list[Block] = []
+    position, size = start, len(text)
+    while position < size:
+        line_end = _line_end(text, position)
+        line = text[position:line_end]
+        fence = _FENCE.match(line.rstrip("\n"))
+        if fence:
+            blocks.extend(_code(text, position, line_end, fence.group(1), fence.group(2)))
+        elif line.strip():
+            blocks.extend(_prose(text, position))
+        else:
+            position = line_end
+            continue
+        position = blocks[-1].end
+    return blocks
+
+
+def split_lines(text: str) -> list[Block]:
+    """Cut plain text at line ends into blocks that are not too long."""
+    blocks: list[Block] = []
+    start, size = 0, len(text)
+    while size - start > LONGEST:
+        cut = _sentence_end(text, start, start + LONGEST)
+        blocks.append(Block("prose", start, cut, start, cut, joined=bool(blocks)))
+        start = cut
+    blocks.append(Block("prose", start, size, start, size, joined=bool(blocks)))
+    return blocks
+
+
+def _line_end(text: str, position: int) -> int:
+    """Offset behind the line's break."""
+    found = text.find("\n", position)
+    return len(text) if found < 0 else found + 1
+
+
+def _code(text: str, start: int, body: int, fence: str, language: str) -> list[Block]:
+    position, size = body, len(text)
+    inner_end, end, closed = size, size, False
+    while position < size:
+        line_end = _line_end(text, position)
+        line = text[position:line_end].strip()
+        if len(line) >= len(fence) and line == line[0] * len(line) and line[0] == fence[0]:
+            inner_end, end, closed = position, line_end, line_end > position + len(line) or line_end < size
+            break
+        position = line_end
+    blocks: list[Block] = []
+    inner = body
+    while inner_end - inner > LONGEST:
+        cut = text.rfind("\n", inner, inner + LONGEST) + 1 or inner + LONGEST
+        first = start if not blocks else inner
+        blocks.append(Block("code", first, cut, inner, cut, language, joined=bool(blocks)))
+        inner = cut
+    first = inner if blocks else start
+    blocks.append(Block("code", first, end, inner, inner_end, language, joined=bool(blocks), closed=closed))
+    return blocks
+
+
+def _prose(text: str, start: int) -> list[Block]:
+    position, size, closed = start, len(text), False
+    end = size
+    while position < size:
+        line_end = _line_end(text, position)
+        line = text[position:line_end]
+        if position > start and (not line.strip() or _FENCE.match(line.rstrip("\n"))):
+            end, closed = position, line.endswith("\n") or bool(line.strip())
+            break
+        position = line_end
+    blocks: list[Block] = []
+    while end - start > LONGEST:
+        cut = _sentence_end(text, start, start + LONGEST)
+        blocks.append(Block("prose", start, cut, start, cut, joined=bool(blocks)))
+        start = cut
+    blocks.append(Block("prose", start, end, start, end, joined=bool(blocks), closed=closed))
+    return blocks
+
+
+def _sentence_end(text: str, start: int, limit: int) -> int:
+    """The best place to cut before ``limit``: a line's end, a sentence's, a word's, or anywhere."""
+    for ending in ("\n", ". ", " "):
+        found = text.rfind(ending, start + LONGEST // 2, limit)
+        if found >= 0:
+            return found + len(ending)
+    return limit
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
+    parser.enable(["table", "strikethrough"])
+    return parser.disable(["image", "html_block", "html_inline"])
+
+
+def render_html(source: str, colors: Colors) -> str:
+    """A block of Markdown as the subset of HTML that QTextDocument shows."""
+    html: str = _parser().render(source)
+    html = html.replace("<pre>", f'<pre style="background-color:{colors.code}">')
+    html = html.replace(
+        "<blockquote>", f'<blockquote style="color:{colors.muted}; margin-left:16px; margin-right:0px">'
+    )
+    html = html.replace("<table>", '<table cellspacing="0" cellpadding="4" border="1">')
+    return html.replace("<hr />", "<hr>")
+
+
+def _sheet(colors: Colors, mono: str) -> str:
+    return (
+        f"a {{ color: {colors.accent}; text-decoration: underline }}"
+        f"code, pre {{ font-family: '{mono}'; font-size: {BODY}px; background-color: {colors.code} }}"
+        f"h1 {{ font-size: 20px; font-weight: 600; margin-top: 8px; margin-bottom: 4px }}"
+        f"h2 {{ font-size: 20px; font-weight: 600; margin-top: 8px; margin-bottom: 4px }}"
+        f"h3, h4, h5, h6 {{ font-size: 15px; font-weight: 600; margin-top: 4px; margin-bottom: 4px }}"
+        f"p {{ margin-top: 0px; margin-bottom: 0px; line-height: 140% }}"
+        f"li {{ margin-bottom: 2px; line-height: 140% }}"
+        f"ul, ol {{ margin-top: 0px; margin-bottom: 0px; margin-left: 0px; -qt-list-indent: 1 }}"
+        f"th {{ font-weight: 600; text-align: left }}"
+        f"table {{ border-color: {colors.border}; border-style: solid; border-collapse: collapse }}"
+    )
+
+
+def new_document(theme: Theme, *, mono: bool = False) -> QTextDocument:
+    """An empty document in the theme's type."""
+    document = QTextDocument()
+    document.setUndoRedoEnabled(False)
+    document.setDocumentMargin(0)
+    document.setIndentWidth(24)
+    document.setDefaultFont(theme.mono(BODY) if mono else theme.font(READING))
+    option = QTextOption()
+    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+    document.setDefaultTextOption(option)
+    return document
+
+
+def prose_document(source: str, theme: Theme) -> QTextDocument:
+    """A finished block of Markdown, rendered."""
+    document = new_document(theme)
+    document.setDefaultStyleSheet(_sheet(theme.colors, theme.mono().family()))
+    document.setHtml(render_html(source, theme.colors))
+    return document
+
+
+def plain_document(source: str, theme: Theme) -> QTextDocument:
+    """Text as it is: what the user typed, and the end of a reply that is still being written."""
+    document = new_document(theme)
+    document.setHtml(f'<p style="white-space:pre-wrap; line-height:140%">{escape(source)}</p>')
+    return document
+
+
+def append_plain(document: QTextDocument, text: str) -> None:
+    """Let a plain document grow at its end."""
+    cursor = QTextCursor(document)
+    cursor.movePosition(QTextCursor.MoveOperation.End)
+    cursor.insertText(text.replace("\n", "\u2028"))
+
+
+def code_document(source: str, language: str, theme: Theme) -> QTextDocument:
+    """Code with Pygments' colours for the theme that holds now."""
+    document = new_document(theme, mono=True)
+    document.setPlainText(source.removesuffix("\n"))
+    formats = _formats(theme.dark)
+    cursor = QTextCursor(document)
+    try:
+        lexer = get_lexer_by_name(_LEXER_ALIASES.get(language.lower(), language.lower()), stripnl=False)
+    except ClassNotFound:
+        return document
+    cursor.beginEditBlock()
+    for start, kind, value in lexer.get_tokens_unprocessed(document.toPlainText()):
+        look = _look(kind, formats)
+        if look is not None and value.strip():
+            cursor.setPosition(start)
+            cursor.setPosition(start + len(value), QTextCursor.MoveMode.KeepAnchor)
+            cursor.mergeCharFormat(look)
+    cursor.endEditBlock()
+    return document
+
+
+def _look(kind: object, formats: dict[object, QTextCharFormat]) -> QTextCharFormat | None:
+    while kind is not None and kind not in formats:
+        kind = getattr(kind, "parent", None)
+    return formats.get(kind) if kind is not Kind else None
+
+
+@lru_cache(maxsize=2)
+def _formats(dark: bool) -> dict[object, QTextCharFormat]:
+    """Pygments' styles as text formats: "github-dark" on dark, "friendly" on light."""
+    formats: dict[object, QTextCharFormat] = {}
+    for kind, style in get_style_by_name("github-dark" if dark else "xcode"):
+        look = QTextCharFormat()
+        if style["color"]:
+            look.setForeground(QColor(f"#{style['color']}"))
+        if style["bold"]:
+            look.setFontWeight(QFont.Weight.DemiBold)
+        if style["italic"]:
+            look.setFontItalic(True)
+        formats[kind] = look
+    return formats
+
+
+def align(source: str, shown: str) -> list[int]:
+    """For each character that is shown, its offset in the Markdown source, plus one entry for the end.
+
+    What is shown is nearly a subsequence of the source; a character that cannot be found there (a list's
+    bullet, say) takes the place of the one before it.
+    """
+    places: list[int] = []
+    position = 0
+    for char in shown:
+        if char in "\u2028\u2029\n \xa0":
+            found = next(
+                (at for at in range(position, min(position + 64, len(source))) if source[at].isspace()), -1
+            )
+        else:
+            found = source.find(char, position, position + 512)
+        if found < 0:
+            places.append(min(position, len(source)))
+        else:
+            places.append(found)
+            position = found + 1
+    places.append(len(source))
+    return places

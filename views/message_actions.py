@@ -1,0 +1,142 @@
+"""The row under a message: walk its branches, copy, edit, regenerate, continue; and how the reply went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
+
+from views.intents import ChatIntents
+from views.models.transcript import ShownMessage
+from views.theme import CAPTION, Theme, Tone
+
+_WHY_ENDED = {
+    "length": "Reached the maximum number of new tokens.",
+    "context-full": "The context is full.",
+    "cancelled": "Stopped.",
+}
+
+
+class MessageActions(QWidget):
+    """Buttons for one message at a time; :meth:`show_message` binds it to another."""
+
+    #: The user wants to change the text: message id.
+    edit_started = Signal(object)
+
+    def __init__(self, intents: ChatIntents, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._intents = intents
+        self._theme = theme
+        self._message: ShownMessage | None = None
+        self._shown: tuple[object, ...] = ()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        self._previous = self._button("previousBranch", "previous", "Previous branch", lambda: self._step(-1))
+        self._branch = QLabel(self)
+        self._branch.setFont(theme.mono(CAPTION))
+        self._branch.setProperty("tone", "muted")
+        self._next = self._button("nextBranch", "next", "Next branch", lambda: self._step(1))
+        self._copy = self._button("copyMessage", "copy", "Copy this message", self._copy_text)
+        self._edit = self._button(
+            "editMessage", "edit", "Edit; the old text stays as a branch", self._start_edit
+        )
+        self._regenerate = self._button(
+            "regenerate", "regenerate", "Write another reply (Ctrl+R)", self._emit_regenerate
+        )
+        self._continue = self._button("continueReply", "continue", "Continue this reply", self._emit_continue)
+        self._stop = self._button("stopReply", "stop", "Stop (Esc)", intents.stop_requested.emit)
+        self._note = QLabel(self)
+        self._note.setProperty("size", "caption")
+        self._note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        for widget in (self._previous, self._branch, self._next, self._copy, self._edit):
+            row.addWidget(widget)
+        for widget in (self._regenerate, self._continue, self._stop):
+            row.addWidget(widget)
+        row.addSpacing(8)
+        row.addWidget(self._note)
+        row.addStretch(1)
+
+    @property
+    def message(self) -> ShownMessage | None:
+        """The message that the buttons act on."""
+        return self._message
+
+    def show_message(self, message: ShownMessage) -> None:
+        """Act on this message, as it is now."""
+        shown = (
+            id(message), message.id, message.state, message.branch_index, message.branch_count,
+            message.reason, message.problem, message.stats,
+        )  # fmt: skip
+        if shown == self._shown:
+            return
+        self._message, self._shown = message, shown
+        reply, streaming = message.role == "assistant", message.state == "streaming"
+        branched = message.branch_count > 1 and not streaming
+        for widget in (self._previous, self._branch, self._next):
+            widget.setVisible(branched)
+        self._branch.setText(f"{message.branch_index + 1}/{message.branch_count}")
+        self._branch.setAccessibleName(f"Branch {message.branch_index + 1} of {message.branch_count}")
+        self._previous.setEnabled(message.branch_index > 0)
+        self._next.setEnabled(message.branch_index + 1 < message.branch_count)
+        self._copy.setVisible(not streaming)
+        self._edit.setVisible(not streaming)
+        self._regenerate.setVisible(reply and not streaming)
+        self._continue.setVisible(reply and not streaming)
+        self._stop.setVisible(streaming)
+        text, tone = _note(message)
+        self._note.setText(text)
+        self._note.setProperty("tone", tone)
+        self._note.style().unpolish(self._note)
+        self._note.style().polish(self._note)
+        who = "Your message" if message.role == "user" else "Reply"
+        self.setAccessibleName(f"{who}: {message.text[:2000]}")
+
+    def _button(self, name: str, icon: str, words: str, slot: Callable[[], object]) -> QToolButton:
+        button = QToolButton(self)
+        button.setObjectName(name)
+        button.setToolTip(words)
+        button.setAccessibleName(words)
+        button.setIconSize(QSize(16, 16))
+        self._theme.set_icon(button, icon, "muted")
+        button.clicked.connect(slot)
+        return button
+
+    def _step(self, delta: int) -> None:
+        if self._message is not None:
+            self._intents.branch_step_requested.emit(self._message.id, delta)
+
+    def _copy_text(self) -> None:
+        if self._message is not None:
+            QGuiApplication.clipboard().setText(self._message.text)
+            self._intents.told.emit("Copied.")
+
+    def _start_edit(self) -> None:
+        if self._message is not None:
+            self.edit_started.emit(self._message.id)
+
+    def _emit_regenerate(self) -> None:
+        if self._message is not None:
+            self._intents.regenerate_requested.emit(self._message.id)
+
+    def _emit_continue(self) -> None:
+        if self._message is not None:
+            self._intents.continue_requested.emit(self._message.id)
+
+
+def _note(message: ShownMessage) -> tuple[str, Tone]:
+    """What stands beside the buttons, and in which tone."""
+    if message.state == "streaming":
+        return "", "faint"
+    if message.problem:
+        return message.problem, "danger" if message.state == "failed" else "warning"
+    if message.state == "interrupted":
+        return "The app closed while this was being written. Continue picks it up.", "warning"
+    parts = [_WHY_ENDED[message.reason]] if message.reason in _WHY_ENDED else []
+    if message.stats is not None and message.stats.new_tokens:
+        parts.append(f"{message.stats.new_tokens:,} tokens")
+        if message.stats.tokens_per_second:
+            parts.append(f"{message.stats.tokens_per_second:.0f} tok/s")
+    return "  ·  ".join(parts), "warning" if message.reason in ("length", "context-full") else "faint"

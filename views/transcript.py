@@ -1,0 +1,457 @@
+"""The conversation as text: replies rendered as Markdown, block by block, while they stream."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QAbstractTextDocumentLayout,
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QMouseEvent,
+    QPainter,
+    QPalette,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+)
+from PySide6.QtWidgets import QToolButton
+
+from views.intents import ChatIntents
+from views.markdown import (
+    Block,
+    align,
+    append_plain,
+    code_document,
+    plain_document,
+    prose_document,
+    split_blocks,
+    split_lines,
+)
+from views.models.focus import FocusModel, MessageId, TokenSpan
+from views.models.transcript import ShownMessage, TranscriptModel
+from views.reading_area import Item, Piece, ReadingArea
+from views.theme import CAPTION, TEXT_COLUMNS, Theme
+from views.transcript_selection import Place, Selection
+
+CODE_BAR, CODE_PADDING = 28.0, 12.0
+
+
+class BlockPiece(Piece):
+    """A block of a message, laid out as a document of its own when it is first seen."""
+
+    def __init__(self, message: ShownMessage, block: Block, theme: Theme, *, plain: bool) -> None:
+        super().__init__(block.start, block.end)
+        self._message, self._theme = message, theme
+        self.block, self.plain = block, plain
+        self.gap = 0.0 if block.joined else 12.0
+        self.document: QTextDocument | None = None
+        self._places: list[int] | None = None
+        self._drawn_to = 0
+
+    @property
+    def source(self) -> str:
+        """The block's text as the model wrote it; for code, what stands between the fences."""
+        return self._message.text[self.block.inner_start : self.block.inner_end]
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the block is shown as code."""
+        return self.block.kind == "code" and not (self.plain and self._message.role == "user")
+
+    @property
+    def origin(self) -> QPointF:
+        """Where the document begins within the piece."""
+        if not self.is_code:
+            return QPointF(0, 0)
+        return QPointF(CODE_PADDING, 0.0 if self.block.joined else CODE_BAR)
+
+    def estimate(self, width: float) -> float:
+        size = self.end - self.start
+        lines = max(1 + self._message.text.count("\n", self.start, self.end), size / TEXT_COLUMNS)
+        return lines * (16.0 if self.is_code else 22.0) + (CODE_BAR + CODE_PADDING if self.is_code else 0.0)
+
+    def measure(self, width: float) -> float:
+        document = self.document or self._render()
+        self.document = document
+        document.setTextWidth(width - (2 * CODE_PADDING if self.is_code else 0.0))
+        height = document.size().height() + self.origin.y()
+        return height + (CODE_PADDING if self.is_code else 0.0)
+
+    def grow(self, block: Block) -> None:
+        """The open block has become longer."""
+        same = block.kind == self.block.kind and block.inner_start == self.block.inner_start
+        self.block, self.end, self.exact, self._places = block, block.end, False, None
+        if self.document is None:
+            return
+        source = self.source
+        if same and self.plain and not self.is_code and self._drawn_to <= len(source):
+            append_plain(self.document, source[self._drawn_to :])
+            self._drawn_to = len(source)
+        else:
+            self.document = None
+
+    def finish(self, block: Block) -> None:
+        """The block has ended: render it."""
+        self.block, self.end, self.exact = block, block.end, False
+        self.plain, self.document, self._places = False, None, None
+
+    def _render(self) -> QTextDocument:
+        source = self.source
+        self._drawn_to = len(source)
+        if self.is_code:
+            return code_document(source, self.block.language, self._theme)
+        if self.plain:
+            whole = source if self._message.state == "streaming" else source.rstrip("\n")
+            return plain_document(whole, self._theme)
+        return prose_document(source, self._theme)
+
+    @property
+    def places(self) -> list[int]:
+        """For each character that is shown, its offset in the message's text."""
+        if self._places is None:
+            shown = self.document.toPlainText() if self.document is not None else ""
+            source = self.source
+            base = self.block.inner_start
+            exact = self.is_code or self.plain
+            local = range(len(source) + 1) if exact else align(source, shown)
+            self._places = [base + place for place in local]
+        return self._places
+
+    def shown_range(self, start: int, end: int) -> tuple[int, int]:
+        """Positions in the document of the characters ``start`` to ``end`` of the message's text."""
+        places = self.places
+        return bisect_left(places, start), bisect_left(places, end)
+
+    def y_of(self, offset: int) -> float:
+        if self.document is None:
+            return 0.0
+        position = min(bisect_left(self.places, offset), max(self.document.characterCount() - 1, 0))
+        block = self.document.findBlock(position)
+        rect = self.document.documentLayout().blockBoundingRect(block)
+        line = block.layout().lineForTextPosition(position - block.position())
+        return self.origin.y() + rect.top() + (line.y() if line.isValid() else 0.0)
+
+    def offset_at(self, y: float) -> int:
+        if self.document is None:
+            return self.start
+        at = self.position_at(QPointF(0, y))
+        return self.places[min(at, len(self.places) - 1)]
+
+    def position_at(self, point: QPointF) -> int:
+        """Position in the document nearest to a point of the piece."""
+        if self.document is None:
+            return 0
+        accuracy = Qt.HitTestAccuracy.FuzzyHit
+        return max(0, self.document.documentLayout().hitTest(point - self.origin, accuracy))
+
+    def link_at(self, point: QPointF) -> str:
+        """Address of the link under a point of the piece, or nothing."""
+        return self.document.documentLayout().anchorAt(point - self.origin) if self.document else ""
+
+
+class TranscriptView(ReadingArea):
+    """The text view (objectName ``transcript``); select with the mouse, copy with Ctrl+C."""
+
+    def __init__(self, model: TranscriptModel, focus: FocusModel, intents: ChatIntents, theme: Theme) -> None:
+        super().__init__(model, focus, intents, theme)
+        self.setObjectName("transcript")
+        self.setAccessibleName("Conversation")
+        self.selection = Selection()
+        self._code_buttons: dict[BlockPiece, QToolButton] = {}
+        self._code_seen: set[BlockPiece] = set()
+        self._announced: dict[MessageId, int] = {}
+        model.text_appended.connect(self._grow)
+        model.reply_finished.connect(self._finished)
+        model.was_reset.connect(self._forget)
+        model.tail_replaced.connect(self._forget)
+
+    # --- pieces
+
+    def make_pieces(self, message: ShownMessage) -> list[Piece]:
+        if message.role == "user":
+            return [BlockPiece(message, block, self.theme, plain=True) for block in split_lines(message.text)]
+        streaming = message.state == "streaming"
+        return [
+            BlockPiece(message, block, self.theme, plain=streaming and not block.closed)
+            for block in split_blocks(message.text)
+        ]
+
+    def _grow(self, message_id: MessageId, start: int) -> None:
+        item = self._item(message_id)
+        pieces = item.pieces
+        tail = pieces[-1] if pieces else None
+        first = 0
+        if isinstance(tail, BlockPiece):
+            first = tail.start if not tail.block.joined else self._joined_start(pieces)
+        blocks = split_blocks(item.message.text, first)
+        kept = [piece for piece in pieces if piece.start < first]
+        known = pieces[len(kept) :]
+        for number, block in enumerate(blocks):
+            old = known[number] if number < len(known) else None
+            kept.append(self._grown(item.message, old, block))
+        item.pieces = kept
+        self._announce(item.message, closed=True)
+        self.item_changed(item)
+
+    def _joined_start(self, pieces: list[Piece]) -> int:
+        """Start of the block that the last, joined, pieces belong to."""
+        for piece in reversed(pieces):
+            if isinstance(piece, BlockPiece) and not piece.block.joined:
+                return piece.start
+        return 0
+
+    def _grown(self, message: ShownMessage, old: Piece | None, block: Block) -> Piece:
+        if not isinstance(old, BlockPiece):
+            return BlockPiece(message, block, self.theme, plain=not block.closed)
+        if old.block == block and not old.plain:
+            return old
+        if block.closed:
+            old.finish(block)
+        else:
+            old.grow(block)
+        return old
+
+    def _finished(self, message_id: MessageId) -> None:
+        item = self._item(message_id)
+        for piece in item.pieces:
+            if isinstance(piece, BlockPiece) and piece.plain:
+                piece.finish(piece.block)
+        self._announce(item.message, closed=False)
+        self.item_changed(item)
+
+    def _announce(self, message: ShownMessage, *, closed: bool) -> None:
+        """Tell screen readers the sentences that have been finished, not the tokens."""
+        if not QAccessible.isActive():
+            return
+        said = self._announced.get(message.id, 0)
+        end = len(message.text)
+        if closed:
+            end = max((message.text.rfind(mark, said) + 1 for mark in (". ", "! ", "? ", "\n")), default=0)
+        if end > said:
+            self._announced[message.id] = end
+            event = QAccessibleAnnouncementEvent(self, message.text[said:end].strip())
+            QAccessible.updateAccessibility(event)
+
+    # --- painting
+
+    def paint_piece(self, painter: QPainter, item: Item, piece: Piece, clip: QRectF) -> None:
+        if not isinstance(piece, BlockPiece) or piece.document is None:
+            return
+        if piece.is_code:
+            self._paint_code_frame(painter, piece, self.text_width(item))
+        painter.translate(piece.origin)
+        context = QAbstractTextDocumentLayout.PaintContext()
+        context.clip = clip.translated(-piece.origin.x(), -piece.origin.y()).adjusted(0, -2, 24, 2)
+        context.palette.setColor(QPalette.ColorRole.Text, self.theme.color("text"))
+        context.selections = self._selections(item, piece)
+        piece.document.documentLayout().draw(painter, context)
+
+    def _paint_code_frame(self, painter: QPainter, piece: BlockPiece, width: float) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self.theme.color("code"))
+        top = -8.0 if piece.block.joined else 0.0
+        painter.drawRoundedRect(QRectF(0, top, width, piece.height - top), 8, 8)
+        if not piece.block.joined:
+            painter.setFont(self.theme.font(CAPTION))
+            painter.setPen(self.theme.color("muted"))
+            bar = QRectF(CODE_PADDING, 0, width - 2 * CODE_PADDING, CODE_BAR)
+            flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(bar, flags, piece.block.language or "code")
+
+    def _selections(self, item: Item, piece: BlockPiece) -> list[QAbstractTextDocumentLayout.Selection]:
+        found = []
+        number, place = self.model.position(item.message.id), item.pieces.index(piece)
+        size = piece.document.characterCount() - 1 if piece.document is not None else 0
+        selected = self.selection.range_in(number, place, size)
+        if selected is not None:
+            found.append(self._selection(piece, *selected, "selection"))
+        span = self.focus_model.current
+        if span is not None and span.message_id == item.message.id and span.end <= len(item.message.track):
+            track = item.message.track
+            start, end = track.start(span.start), track.end(span.end - 1)
+            if start < piece.end and end > piece.start:
+                shown = piece.shown_range(start, end)
+                found.append(self._selection(piece, *shown, "selection", underline=True))
+        return found
+
+    def _selection(
+        self, piece: BlockPiece, start: int, end: int, color: str, *, underline: bool = False
+    ) -> QAbstractTextDocumentLayout.Selection:
+        selection = QAbstractTextDocumentLayout.Selection()
+        assert piece.document is not None
+        cursor = QTextCursor(piece.document)
+        last = piece.document.characterCount() - 1
+        cursor.setPosition(min(max(start, 0), last))
+        cursor.setPosition(min(max(end, 0), last), QTextCursor.MoveMode.KeepAnchor)
+        look = QTextCharFormat()
+        look.setBackground(self.theme.color(color))
+        if underline:
+            look.setUnderlineStyle(QTextCharFormat.UnderlineStyle.SingleUnderline)
+            look.setUnderlineColor(self.theme.color("accent"))
+        selection.cursor, selection.format = cursor, look
+        return selection
+
+    # --- copy buttons of code blocks
+
+    def piece_shown(self, item: Item, piece: Piece, rect: QRectF) -> None:
+        if not isinstance(piece, BlockPiece) or not piece.is_code or piece.block.joined:
+            return
+        button = self._code_buttons.get(piece)
+        if button is None:
+            button = self._code_buttons[piece] = self._new_code_button(piece)
+        self._code_seen.add(piece)
+        hint = button.sizeHint()
+        button.setGeometry(round(rect.right() - hint.width() - 4), round(rect.top() + 2), hint.width(), 24)
+        button.show()
+
+    def pieces_settled(self) -> None:
+        for piece in [known for known in self._code_buttons if known not in self._code_seen]:
+            button = self._code_buttons.pop(piece)
+            button.hide()
+            button.deleteLater()
+        self._code_seen = set()
+
+    def _new_code_button(self, piece: BlockPiece) -> QToolButton:
+        button = QToolButton(self.viewport())
+        button.setObjectName("copyCode")
+        button.setToolTip("Copy this code")
+        button.setAccessibleName("Copy this code")
+        button.setIconSize(QSize(14, 14))
+        self.theme.set_icon(button, "copy", "muted")
+        button.clicked.connect(lambda: self._copy(self._whole_code(piece)))
+        return button
+
+    def _whole_code(self, piece: BlockPiece) -> str:
+        """The code of a block and of the pieces that continue it."""
+        for item in self._items:
+            if piece in item.pieces:
+                at = item.pieces.index(piece)
+                parts = [piece.source]
+                for following in item.pieces[at + 1 :]:
+                    if not (isinstance(following, BlockPiece) and following.block.joined):
+                        break
+                    parts.append(following.source)
+                return "".join(parts)
+        return piece.source
+
+    # --- selecting
+
+    def selected_text(self) -> str:
+        """What is selected, as it is shown."""
+        parts = []
+        for number, item in enumerate(self._items):
+            for place, piece in enumerate(item.pieces):
+                if not isinstance(piece, BlockPiece) or not self.selection.touches(number, place):
+                    continue
+                if piece.document is None:
+                    self._ensure_exact(piece, item)
+                assert piece.document is not None
+                selected = self.selection.range_in(number, place, piece.document.characterCount() - 1)
+                if selected is not None:
+                    parts.append(piece.document.toPlainText()[selected[0] : selected[1]])
+        return "\n\n".join(parts)
+
+    def selected_span(self) -> TokenSpan | None:
+        """The tokens under the selection, if it lies within one message that has tokens."""
+        bounds = self.selection.ordered()
+        if bounds is None or bounds[0].item != bounds[1].item:
+            return None
+        first, last = bounds
+        item = self._items[first.item]
+        offsets = []
+        for at in (first, last):
+            piece = item.pieces[at.piece]
+            if not isinstance(piece, BlockPiece) or piece.document is None:
+                return None
+            offsets.append(piece.places[min(at.position, len(piece.places) - 1)])
+        return self.model.span_at(item.message.id, offsets[0], offsets[1])
+
+    def select_all(self) -> None:
+        """Select the whole conversation."""
+        if self._items and self._items[-1].pieces:
+            self.selection.start(Place(0, 0, 0))
+            self.selection.extend(Place(len(self._items) - 1, len(self._items[-1].pieces) - 1, 1 << 30))
+            self.viewport().update()
+
+    def _forget(self) -> None:
+        self.selection.clear()
+
+    def _copy(self, text: str) -> None:
+        QGuiApplication.clipboard().setText(text)
+        self.intents.told.emit("Copied.")
+
+    def _place_at(self, point: QPointF) -> Place | None:
+        found = self.hit(point)
+        if found is None:
+            return None
+        item, piece, local = found
+        if not isinstance(piece, BlockPiece):
+            return None
+        self._ensure_exact(piece, item)
+        return Place(self.model.position(item.message.id), item.pieces.index(piece), piece.position_at(local))
+
+    def _link_at(self, point: QPointF) -> str:
+        found = self.hit(point)
+        return found[1].link_at(found[2]) if found and isinstance(found[1], BlockPiece) else ""
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            place = self._place_at(event.position())
+            extend = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            if place is None:
+                self.selection.clear()
+            elif extend:
+                self.selection.extend(place)
+            else:
+                self.selection.start(place)
+            self.viewport().update()
+        super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            place = self._place_at(event.position())
+            if place is not None:
+                self.selection.extend(place)
+                self.viewport().update()
+            y = event.position().y()
+            beyond = min(0.0, y) + max(0.0, y - self.viewport().height())
+            if beyond:
+                self.verticalScrollBar().setValue(self.verticalScrollBar().value() + round(beyond / 2))
+        else:
+            over_link = bool(self._link_at(event.position()))
+            over = Qt.CursorShape.PointingHandCursor if over_link else Qt.CursorShape.IBeamCursor
+            found = self.hit(event.position())
+            self.viewport().setCursor(over if found else Qt.CursorShape.ArrowCursor)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.selection.empty:
+            link = self._link_at(event.position())
+            if link:
+                self.intents.link_activated.emit(link)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        place = self._place_at(event.position())
+        if place is None:
+            return
+        piece = self._items[place.item].pieces[place.piece]
+        if isinstance(piece, BlockPiece) and piece.document is not None:
+            cursor = QTextCursor(piece.document)
+            cursor.setPosition(min(place.position, piece.document.characterCount() - 1))
+            cursor.select(QTextCursor.SelectionType.WordUnderCursor)
+            self.selection.start(Place(place.item, place.piece, cursor.selectionStart()))
+            self.selection.extend(Place(place.item, place.piece, cursor.selectionEnd()))
+            self.viewport().update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            if not self.selection.empty:
+                self._copy(self.selected_text())
+        elif event.matches(QKeySequence.StandardKey.SelectAll):
+            self.select_all()
+        else:
+            super().keyPressEvent(event)
