@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from inference.errors import NotAvailable
+from inference.errors import InvalidRequest, NotAvailable
 
 #: What a model takes as ``attention_mask``: one 4-D mask, or one for each kind of layer.
 Masks: TypeAlias = "Tensor | dict[str, Tensor | None]"
@@ -131,6 +131,23 @@ def attention_masks(
         assert single is not None
         return single
     return {kind: masks.get(kind) for kind in dict.fromkeys(layout.layer_kinds)}
+
+
+def checked_layers(layers: tuple[int, int] | None, layout: MaskLayout) -> tuple[int, int] | None:
+    """A range of layers that the model has, or None where it is all of them.
+
+    Raises:
+        InvalidRequest: The model has no such layers.
+    """
+    count = len(layout.layer_kinds)
+    if layers is None or layers == (0, count - 1):
+        return None
+    if not 0 <= layers[0] <= layers[1] < count:
+        raise InvalidRequest(
+            f"Layers {layers[0]} to {layers[1]} were asked for.",
+            hint=f"This model has layers 0 to {count - 1}.",
+        )
+    return layers
 
 
 def _columns(values: Tensor, start: int, count: int, *, neutral: float = 0.0) -> Tensor:

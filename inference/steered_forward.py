@@ -21,8 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import Masks, attention_masks, mask_layout, masks_in_layers, scaled_keys
-from inference.errors import InvalidRequest
+from inference.attention_masks import (
+    Masks,
+    attention_masks,
+    checked_layers,
+    mask_layout,
+    masks_in_layers,
+    scaled_keys,
+)
 from inference.events import AttentionControl, SteeringOptions
 from inference.related_tokens import with_neighbours
 from inference.steering import TokenSpan, is_neutral, key_bias, token_factors
@@ -90,7 +96,7 @@ def steered(
         return
     config: Any = model.config
     layout = mask_layout(config)
-    layers = _checked(options.layers, len(layout.layer_kinds))
+    layers = checked_layers(options.layers, layout)
     weight = next(model.parameters())
     table: Any = model.get_input_embeddings().weight  # type: ignore[operator]
     if options.mode == "multiplicative":
@@ -112,12 +118,3 @@ def steered(
         return
     with masks_in_layers(model, mask, masks(()), layers):
         yield mask
-
-
-def _checked(layers: tuple[int, int] | None, count: int) -> tuple[int, int] | None:
-    if layers is not None and not 0 <= layers[0] <= layers[1] < count:
-        raise InvalidRequest(
-            f"Layers {layers[0]} to {layers[1]} were asked for.",
-            hint=f"This model has layers 0 to {count - 1}.",
-        )
-    return layers

@@ -1,0 +1,57 @@
+"""What the gradient methods share: backward passes by row, and what they cost."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inference.attribution.task import Cost, Task
+from inference.errors import NotAvailable
+
+
+def gradient_rows(task: Task, values: Tensor, *points: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of the objective with respect to each point.
+
+    Args:
+        task: Says whether a row for each target token is wanted.
+        values: (T,) values of the objective, with a graph.
+        points: What to differentiate by.
+
+    Returns:
+        For each point (rows, *its shape): T rows, or one for the sum.
+
+    Raises:
+        NotAvailable: The model's layers cannot be differentiated.
+    """
+    wanted = list(values) if task.per_token else [values.sum()]
+    rows: list[tuple[Tensor, ...]] = []
+    for number, value in enumerate(wanted):
+        task.check()
+        try:
+            rows.append(torch.autograd.grad(value, points, retain_graph=number + 1 < len(wanted)))
+        except (RuntimeError, NotImplementedError) as error:
+            if "not require grad" in str(error) or "derivative" in str(error):
+                raise NotAvailable(
+                    "Gradients are not available for this model: its quantized layers have no backward pass.",
+                    hint="Choose AtMan or leave-one-out, which need none.",
+                    details=str(error),
+                ) from error
+            raise
+    return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+
+def gradient_tokens(task: Task, *, passes: int) -> Cost:
+    """The cost of ``passes`` forward passes with their backward passes; a backward pass counts as two
+    forward.
+    """
+    length = len(task.passage.read_ids)
+    backward = task.rows if task.per_token else 1
+    layers = int(task.reader.model.config.get_text_config(decoder=True).num_hidden_layers)
+    memory = layers * task.budget.row_bytes(length, length, task.rows)
+    return Cost(passes=passes, tokens=passes * length * (1 + 2 * backward), memory=memory)
+
+
+def segment_sums(task: Task, by_token: Tensor) -> Tensor:
+    """(rows, tokens) scores -> (rows, segments): a segment's score is the sum of its tokens'."""
+    columns = [by_token[:, list(segment.tokens)].sum(1) for segment in task.segments]
+    return torch.stack(columns, dim=1).float().cpu()

@@ -1,0 +1,88 @@
+"""Integrated gradients: gradients along the straight line from an empty context to the real one.
+
+Sundararajan, Taly and Yan 2017 (arXiv:1703.01365). The context's embeddings are faded in from a baseline;
+the score of a token is the average gradient along the way times how far its embedding moved. The scores of
+all context tokens add up to the value at the end minus the value at the baseline (completeness), which
+tells whether there were enough steps: the midpoint rule's error falls with the square of their number. The
+target's own embeddings stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from inference.attribution.budget import in_batches
+from inference.attribution.gradients import gradient_rows, gradient_tokens, segment_sums
+from inference.attribution.task import Cost, Scores, Task
+from inference.events import MethodSpec, ParameterSpec
+
+SPEC = MethodSpec(
+    name="integrated-gradients",
+    title="Integrated gradients",
+    summary="Averages gradients while the context is faded in; scores add up to what the context adds.",
+    signed=True,
+    needs_gradient=True,
+    parameters=(
+        ParameterSpec(
+            name="steps",
+            title="Steps",
+            kind="int",
+            default=32,
+            minimum=2,
+            maximum=512,
+            help="Points on the way from the baseline to the context; more is more exact.",
+        ),
+        ParameterSpec(
+            name="baseline",
+            title="Fade in from",
+            kind="choice",
+            default="zero",
+            choices=("zero", "mean"),
+            help="No embedding at all, or the mean of all the vocabulary's embeddings.",
+        ),
+    ),
+)
+
+
+def cost(task: Task) -> Cost:
+    """A forward and a backward pass a step."""
+    return gradient_tokens(task, passes=int(task.setting("steps", SPEC)))
+
+
+def score(task: Task) -> Iterator[Scores]:
+    """All scores at once, after the last step."""
+    steps = int(task.setting("steps", SPEC))
+    ids = task.ids
+    with torch.inference_mode(False):
+        embeddings = task.reader.embedding(ids.clone()).detach().clone()[0]
+    way = embeddings - _baseline(task, embeddings)
+    way[task.passage.length :] = 0.0
+
+    def work(batch: Sequence[int]) -> Tensor:
+        (number,) = batch
+        with torch.inference_mode(False), torch.enable_grad():
+            left = 1.0 - (number + 0.5) / steps
+            point = (embeddings - left * way).unsqueeze(0).requires_grad_(True)
+            logits = task.reader.differentiable(ids, task.rows, embeddings=point)
+            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
+        return (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
+
+    total: Tensor | None = None
+    for _, part in in_batches(list(range(steps)), lambda _: 1, work, task.budget, task.check):
+        total = part if total is None else total + part
+    assert total is not None
+    yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, total))
+
+
+def _baseline(task: Task, embeddings: Tensor) -> Tensor:
+    """(N + T - 1, hidden): what the context is faded in from."""
+    if task.setting("baseline", SPEC) == "zero":
+        return torch.zeros_like(embeddings)
+    every = torch.arange(task.reader.embedding.weight.shape[0], device=embeddings.device)
+    with torch.inference_mode(False), torch.no_grad():
+        mean: Tensor = task.reader.embedding(every).float().mean(0)
+    baseline: Tensor = mean.to(embeddings.dtype).expand_as(embeddings)
+    return baseline

@@ -1,0 +1,249 @@
+"""Forward passes of a passage: once as it is, then again and again with changes, from the first change on.
+
+In a causal model what comes before a change stays as it was. So the passage is read once and its KV cache
+kept; a changed reading starts at the first changed token with the cache up to there. Many changed readings
+go through the model together and share that prefix: it is stored once and expanded layer by layer
+(:class:`_PrefixLayer`), and what the readings add to it is dropped with the layer, so that a batch holds
+the keys of one layer, not of all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
+
+from inference.attention_masks import (
+    MaskLayout,
+    Masks,
+    attention_masks,
+    checked_layers,
+    mask_layout,
+    masks_in_layers,
+    scaled_keys,
+)
+from inference.errors import NotAvailable
+from inference.events import SteeringMode
+from inference.steering import REMOVED
+
+
+class Reader:
+    """A model, and the prefix that its readings share.
+
+    Attributes:
+        model: The causal language model.
+        embedding: Its input embedding.
+        device: Where inputs go.
+        dtype: What masks are computed in.
+        problem: Why attention cannot be controlled in this model; None where it can.
+        passes: Calls of the model so far.
+        tokens: Token positions computed so far, over all rows.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.embedding: Any = model.get_input_embeddings()
+        self.device: torch.device = self.embedding.weight.device
+        self.dtype: torch.dtype = self.embedding.weight.dtype
+        self.passes = 0
+        self.tokens = 0
+        self.problem: NotAvailable | None = None
+        self._layout: MaskLayout | None = None
+        try:
+            self._layout = mask_layout(model.config)
+        except NotAvailable as problem:
+            self.problem = problem
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._prefix: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def layout(self) -> MaskLayout:
+        """The model's attention; raises :class:`NotAvailable` where it has none that can be controlled."""
+        if self._layout is None:
+            assert self.problem is not None
+            raise self.problem
+        return self._layout
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether a reading can start in the middle: all layers hold keys and values, each its own."""
+        config = self.model.config.get_text_config(decoder=True)
+        shared_between_layers = bool(getattr(config, "num_kv_shared_layers", 0))
+        return self._layout is not None and not self._layout.recurrent and not shared_between_layers
+
+    def read(self, ids: Tensor, keep: int) -> Tensor:
+        """Read a passage as it is and keep its cache for the readings that follow.
+
+        Args:
+            ids: (1, tokens).
+            keep: At how many last positions logits are wanted.
+
+        Returns:
+            (1, keep, vocabulary) logits.
+        """
+        cache = DynamicCache() if self.shares_prefixes else None
+        with torch.no_grad():
+            logits = self._call(ids, keep, cache=cache)
+        layers: Any = cache.layers if cache is not None else []
+        self._prefix = [(layer.keys, layer.values) for layer in layers]
+        return logits
+
+    def reread(self, ids: Tensor, start: int, keep: int) -> Tensor:
+        """Read other tokens after the first ``start`` tokens of the passage.
+
+        Args:
+            ids: (batch, tokens) that follow the shared prefix.
+            start: Length of the prefix; 0 where prefixes cannot be shared.
+            keep: At how many last positions logits are wanted.
+
+        Returns:
+            (batch, keep, vocabulary) logits.
+        """
+        with torch.no_grad():
+            return self._call(ids, keep, cache=self._shared(start) if start else None)
+
+    def suppressed(
+        self,
+        ids: Tensor,
+        factors: Tensor,
+        *,
+        start: int,
+        keep: int,
+        mode: SteeringMode,
+        layers: tuple[int, int] | None,
+    ) -> Tensor:
+        """Read the same tokens under attention factors, one set of factors a row.
+
+        Args:
+            ids: (1, tokens), the whole passage.
+            factors: (batch, context) by position. Keys before ``start`` may have factors, but they act on the
+                queries from ``start`` on only.
+            start: First position that is read again; the pass begins at 0 where prefixes cannot be shared.
+            keep: At how many last positions logits are wanted.
+            mode: How factors act.
+            layers: First and last layer that they act in; None is all.
+
+        Returns:
+            (batch, keep, vocabulary) logits.
+        """
+        layers = checked_layers(layers, self.layout)
+        first = start if self.shares_prefixes else 0
+        rows = ids[:, first:].expand(len(factors), -1)
+        with ExitStack() as stack, torch.no_grad():
+            cache = self._shared(first) if self.shares_prefixes else None
+            if mode == "multiplicative":
+                cache = cache if cache is not None else DynamicCache(config=self.model.config)
+                stack.enter_context(scaled_keys(cache, factors, layers))
+                return self._call(rows, keep, cache=cache)
+            masks = self._masks(factors.log().clamp(min=REMOVED), first, rows.shape[1], layers, stack)
+            return self._call(rows, keep, cache=cache, mask=masks)
+
+    def differentiable(
+        self,
+        ids: Tensor,
+        keep: int,
+        *,
+        bias: Tensor | None = None,
+        factors: Tensor | None = None,
+        layers: tuple[int, int] | None = None,
+        embeddings: Tensor | None = None,
+    ) -> Tensor:
+        """Read all tokens with a graph back to what changes them.
+
+        Args:
+            ids: (batch, tokens).
+            keep: At how many last positions logits are wanted.
+            bias: (1, tokens) additive bias of each key; or
+            factors: (1, tokens) scale of each key; or
+            layers: First and last layer that ``bias`` or ``factors`` act in.
+            embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``.
+        """
+        with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():
+            if bias is not None:
+                masks = self._masks(bias, 0, ids.shape[1], checked_layers(layers, self.layout), stack)
+                return self._call(ids, keep, mask=masks)
+            cache = None
+            if factors is not None:
+                cache = DynamicCache(config=self.model.config)
+                stack.enter_context(scaled_keys(cache, factors, checked_layers(layers, self.layout)))
+            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+
+    def hidden(self, ids: Tensor, start: int) -> Tensor:
+        """The last, normed hidden states (batch, tokens, hidden) of tokens after a shared prefix of
+        ``start`` tokens.
+        """
+        cache = self._shared(start) if start else None
+        self._count(ids)
+        with torch.no_grad():
+            output = self.model.base_model(
+                input_ids=ids, past_key_values=cache, use_cache=cache is not None, return_dict=True
+            )
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def forget(self) -> None:
+        """Let go of the shared prefix."""
+        self._prefix = []
+
+    def _masks(
+        self, bias: Tensor, start: int, count: int, layers: tuple[int, int] | None, stack: ExitStack
+    ) -> Masks:
+        def of(each: Tensor) -> Masks:
+            return attention_masks(self.layout, each, query_start=start, query_count=count, dtype=self.dtype)
+
+        masks = of(bias)
+        if layers is not None:
+            stack.enter_context(masks_in_layers(self.model, masks, of(torch.zeros_like(bias)), layers))
+        return masks
+
+    def _call(
+        self, ids: Tensor, keep: int, *, mask: Any = None, cache: Any = None, embeddings: Tensor | None = None
+    ) -> Tensor:
+        self._count(ids)
+        arguments: dict[str, Any] = {"use_cache": cache is not None, "return_dict": True}
+        arguments |= {"input_ids": ids} if embeddings is None else {"inputs_embeds": embeddings}
+        if mask is not None:
+            arguments["attention_mask"] = mask
+        if cache is not None:
+            arguments["past_key_values"] = cache
+        if self._keeps_logits:
+            arguments["logits_to_keep"] = keep
+        logits: Tensor = self.model(**arguments).logits
+        return logits[:, -keep:]
+
+    def _count(self, ids: Tensor) -> None:
+        self.passes += 1
+        self.tokens += ids.numel()
+
+    def _shared(self, start: int) -> Cache:
+        return Cache(layers=[_PrefixLayer(keys, values, start) for keys, values in self._prefix])
+
+
+class _PrefixLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A layer's keys and values of a shared prefix: expanded to the batch when they are used, never added
+    to.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, start: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.lazy_initialization(keys, values)
+        self._prefix_keys, self._prefix_values = keys[:, :, :start], values[:, :, :start]
+        self._length = start
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        rows = len(key_states)
+        return (
+            torch.cat([self._prefix_keys.expand(rows, -1, -1, -1), key_states], dim=-2),
+            torch.cat([self._prefix_values.expand(rows, -1, -1, -1), value_states], dim=-2),
+        )
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._length + query_length, 0
