@@ -22,10 +22,12 @@ from inference.events import (
     Cancelled,
     DownloadRequest,
     Event,
+    ExplainRequest,
     Failed,
     Finished,
     GenerateRequest,
     InspectRequest,
+    ListMethodsRequest,
     ListModelsRequest,
     LoadRequest,
     RenderRequest,
@@ -53,6 +55,8 @@ HANDLERS: dict[type[Request], str] = {
     RenderRequest: "inference.handlers:render",
     GenerateRequest: "inference.handlers:generate",
     ScoreRequest: "inference.handlers:score",
+    ListMethodsRequest: "inference.explaining:list_methods",
+    ExplainRequest: "inference.explaining:explain",
 }
 
 
