@@ -39,10 +39,9 @@ class Remembered:
         controls: The sampling controls that a new conversation begins with.
         presets: The user's own presets.
         quantization, device, context_length: How the last model was loaded.
-        system_prompt: What a new conversation begins with.
-        geometry, layout: Qt's own description of the window and its docks.
+        system_prompts: The user's own system prompts, name and text.
+        layout: Qt's own description of the window and its docks.
         conversation: The conversation that was open.
-        measure: What the token view is coloured by.
     """
 
     page: Settings = field(default_factory=Settings)
@@ -51,11 +50,9 @@ class Remembered:
     quantization: Quantization = "none"
     device: Device = "auto"
     context_length: int | None = None
-    system_prompt: str = ""
-    geometry: bytes = b""
+    system_prompts: tuple[tuple[str, str], ...] = ()
     layout: bytes = b""
     conversation: int | None = None
-    measure: str = "surprisal"
 
 
 class SettingsFile:

@@ -65,6 +65,8 @@ class Generation(QObject):
     rate_changed = Signal(object)
     #: So many tokens were generated.
     tokens_came = Signal(int)
+    #: A raw text goes on by this.
+    raw_wrote = Signal(str)
     #: A reply has ended: the task, and the event.
     ended = Signal(object, object)
     #: Something to say in the status line.
@@ -169,10 +171,12 @@ class Generation(QObject):
     def _on_prompt_scored(self, scored: PromptScored) -> None:
         self.prompt_scored.emit(self._task()[0], scored)
 
-    @Slot(int)
-    def _on_grew(self, count: int) -> None:
+    @Slot(int, str)
+    def _on_grew(self, count: int, text: str) -> None:
         self.tokens_came.emit(count)
-        writer = self._task()[1]
+        task, writer = self._task()
+        if task.prompt is not None:
+            self.raw_wrote.emit(text)
         now = time.monotonic()
         if writer.run is not None and now - self._rate_shown_at >= _RATE_SECONDS:
             self._rate_shown_at = now

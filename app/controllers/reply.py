@@ -45,8 +45,8 @@ class ReplyWriter(QObject):
     progressed = Signal(object)
     #: The prompt's tokens, :class:`~inference.events.PromptScored`.
     prompt_scored = Signal(object)
-    #: So many tokens came.
-    grew = Signal(int)
+    #: So many tokens came, and their text.
+    grew = Signal(int, str)
     #: The run has ended: this writer, and the event.
     ended = Signal(object, object)
 
@@ -104,12 +104,13 @@ class ReplyWriter(QObject):
         if self.first_token_at is None:
             self.first_token_at = tokens[0].at
         self._last_at = tokens[-1].at
-        self._text += "".join(token.text for token in tokens)
+        text = "".join(token.text for token in tokens)
+        self._text += text
         self._unsaved += tokens
         self.new_tokens += len(tokens)
         self._transcript.append_tokens(self.message, tokens)
         self._step.set_live(tokens[-1])
-        self.grew.emit(len(tokens))
+        self.grew.emit(len(tokens), text)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Started):

@@ -28,8 +28,8 @@ EVERYTHING = Remembered(
     presets=(Preset(name="Mine", controls=SamplingControls(top_k=40)),),
     quantization="nf4",
     context_length=4096,
-    geometry=b"\x00\xff",
-    layout=b"layout",
+    system_prompts=(("Pirate", "Arr."),),
+    layout=b"\x00\xff",
     conversation=7,
 )
 
@@ -65,14 +65,14 @@ def test_a_value_of_the_wrong_kind_costs_that_value_only(path: Path, faults: Any
     values = json.loads(path.read_text())
     values["page"]["theme"] = "purple"
     values["page"]["candidates"] = "many"
-    values["geometry"] = 12
+    values["layout"] = 12
     path.write_text(json.dumps(values))
     remembered = SettingsFile(path, faults).load()
-    assert (remembered.page.theme, remembered.page.candidates, remembered.geometry) == ("system", 20, b"")
+    assert (remembered.page.theme, remembered.page.candidates, remembered.layout) == ("system", 20, b"")
     assert remembered.page.send_key == "ctrl-enter"
     assert remembered.controls == EVERYTHING.controls
     assert faults.kinds == ["settings-damaged"]
-    assert "geometry, theme, candidates" in faults[0]["details"]
+    assert "layout, theme, candidates" in faults[0]["details"]
 
 
 @pytest.mark.parametrize(

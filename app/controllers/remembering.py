@@ -1,0 +1,96 @@
+"""What is remembered between starts: collected from the models, written a moment after a change and at the
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Slot
+
+from app.settings import Remembered, SettingsFile
+from inference.events import SamplingControls
+from views.models.controls import ControlsModel
+from views.models.model_choice import LoadChoice
+from views.models.settings import Settings, SettingsModel
+
+_PAUSE_MS = 800
+
+
+class RememberingController(QObject):
+    """Keeps the settings file in step with the models of the window.
+
+    Args:
+        file: Where it is written.
+        remembered: What was read from it.
+        settings: The settings page.
+        controls: The sampling controls and presets.
+        layout: Gives the window's layout when it is written.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: SettingsFile,
+        remembered: Remembered,
+        settings: SettingsModel,
+        controls: ControlsModel,
+        layout: Callable[[], bytes],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._file = file
+        self._remembered = remembered
+        self._layout = layout
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.timeout.connect(self.save)
+        settings.changed.connect(self._on_page)
+        controls.changed.connect(self._on_controls)
+        controls.presets_changed.connect(self._on_presets)
+
+    @property
+    def remembered(self) -> Remembered:
+        """What will be written."""
+        return self._remembered
+
+    @Slot()
+    def save(self) -> None:
+        """Write now, if anything has changed."""
+        self._pause.stop()
+        self._remembered = replace(self._remembered, layout=self._layout())
+        self._file.save(self._remembered)
+
+    @Slot(object)
+    def note_load(self, choice: LoadChoice) -> None:
+        """Remember how the last model was loaded."""
+        self._note(
+            quantization=choice.quantization, device=choice.device, context_length=choice.context_length
+        )
+
+    def note_conversation(self, conversation: int | None) -> None:
+        """Remember which conversation is open."""
+        self._note(conversation=conversation)
+
+    def note_system_prompts(self, prompts: tuple[tuple[str, str], ...]) -> None:
+        """Remember the user's own system prompts."""
+        self._note(system_prompts=prompts)
+
+    @Slot(object)
+    def _on_page(self, page: Settings) -> None:
+        self._note(page=page)
+
+    @Slot(object)
+    def _on_controls(self, controls: SamplingControls) -> None:
+        self._note(controls=replace(controls, attention=()))
+
+    @Slot(object)
+    def _on_presets(self, presets: tuple[Any, ...]) -> None:
+        self._note(presets=presets)
+
+    def _note(self, **changes: Any) -> None:
+        self._remembered = replace(self._remembered, **changes)
+        self._pause.start()
