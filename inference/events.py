@@ -428,6 +428,29 @@ class MemoryUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorSample:
+    """What the process and the machine use at a moment; None where it can't be measured.
+
+    ``at`` is on a monotonic clock; ``process_cpu`` is in percent of one core since the sample before;
+    ``gpu_allocated`` and ``gpu_reserved`` are torch's, ``gpu_used`` is that of all programs; ``gpu_load`` is the
+    busiest GPU's, 0..1; ``gpu_power`` is in watts, ``gpu_energy`` in joules since the driver was loaded.
+    """
+
+    at: float
+    process_memory: int | None = None
+    process_cpu: float | None = None
+    system_free: int | None = None
+    system_total: int | None = None
+    gpu_allocated: int | None = None
+    gpu_reserved: int | None = None
+    gpu_used: int | None = None
+    gpu_total: int | None = None
+    gpu_load: float | None = None
+    gpu_power: float | None = None
+    gpu_energy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seconds:
     """Wall-clock time by phase."""
 
