@@ -131,7 +131,7 @@ class _Generation:
         while True:
             self.handle.check()
             if self.handle.controls is not self.controls and (changes := self._take_controls()):
-                yield ControlsChanged(run_id=self.request.run_id, index=len(self.written), changes=changes)
+                yield ControlsChanged(run_id=self.request.run_id, index=self._index(), changes=changes)
                 sampler = Sampler(self.controls, vocabulary, device)
                 stops.change(self.controls.stop)
                 if any(name == "seed" for name, _, _ in changes):
@@ -205,6 +205,10 @@ class _Generation:
             factors = combined(factors, unsure)
         return KeyFactors(factors, options)
 
+    def _index(self) -> int:
+        """The next token's place in the reply, of which the request may have given the beginning."""
+        return len(self.prompt.ids) - self.prompt.reply_start + len(self.written)
+
     def _embeddings(self) -> Tensor:
         table: Tensor = self.engine.loaded.model.get_input_embeddings().weight
         return table
@@ -213,7 +217,7 @@ class _Generation:
         table = self.engine.table
         return Token(
             run_id=self.request.run_id,
-            index=len(self.written) - 1,
+            index=self._index() - 1,
             id=draw.token,
             text=text,
             data=table.data(draw.token),

@@ -58,18 +58,15 @@ class TokenTable:
         return known
 
     def _find_bytes(self, token: int) -> bytes:
-        if token in self._added:
-            content = self._added[token]
-            if self._kind == "byte-level":
-                return _byte_level(content)
-            return content.encode("utf-8", errors="replace")
-        piece = self._tokenizer.convert_ids_to_tokens(token)
+        piece = self._added.get(token) or self._tokenizer.convert_ids_to_tokens(token)
         if not isinstance(piece, str):
             return b""
         if self._kind == "byte-level":
             return _byte_level(piece)
         if self._kind == "sentencepiece":
             return _sentencepiece(piece)
+        if token in self._added:
+            return piece.encode("utf-8", errors="replace")
         return self._behind_another(token)
 
     def _behind_another(self, token: int) -> bytes:

@@ -81,11 +81,12 @@ class Reading:
         Returns:
             How many tokens need not be read.
         """
-        length = min(self.prefix.common_length(ids, self.steering.marks(0, len(ids))), len(ids) - 1)
+        common = self.prefix.common_length(ids, self.steering.marks(0, len(ids)))
+        length = min(common, len(ids) - 1)
         if scored is not None:
             # The first new token is scored by the logits of the token before it, which is read again.
             length = min(length, self.prefix.scored_length(scored) - 1)
-        if length <= 0 or self.engine.forward.recurrent or not self.prefix.cut(length):
+        if length <= 0 or self.engine.forward.recurrent or not self.prefix.cut(length, known=common):
             self.prefix = self.engine.empty_prefix()
             return 0
         return length

@@ -96,14 +96,17 @@ class Prefix:
                 return index
         return len(self.ids)
 
-    def cut(self, length: int) -> bool:
-        """Forget all but ``length`` positions; False if the cache can't (then nothing has changed)."""
+    def cut(self, length: int, *, known: int = 0) -> bool:
+        """Forget all but ``length`` positions; False if the cache can't (then nothing has changed).
+
+        Scores of the first ``known`` tokens are kept: those that will be read again unchanged.
+        """
         if self.cache.get_seq_length() > length:
             if not can_crop(self.cache):
                 return False
             crop(self.cache, length)
         del self.ids[length:], self.marks[length:]
-        self.scores = {index: score for index, score in self.scores.items() if index < length}
+        self.scores = {index: score for index, score in self.scores.items() if index < max(length, known)}
         if self.steady is not None and length <= self.steady:
             self.steady = None
         return True
