@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from inference.errors import InferenceError, InternalError, NoModelLoaded, OutOfMemory, RunCancelled
 from inference.events import (
     ENDINGS,
+    AskRequest,
     Cancelled,
     DownloadRequest,
     Event,
@@ -26,18 +27,22 @@ from inference.events import (
     Failed,
     Finished,
     GenerateRequest,
+    IndexRequest,
     InspectRequest,
+    LibraryRequest,
     ListMethodsRequest,
     ListModelsRequest,
     LoadRequest,
     RenderRequest,
     Request,
     ScoreRequest,
+    SearchRequest,
     UnloadRequest,
 )
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
+    from inference.documents.libraries import Libraries
     from inference.engine import Engine
     from inference.loaded_model import LoadedModel
 
@@ -57,6 +62,10 @@ HANDLERS: dict[type[Request], str] = {
     ScoreRequest: "inference.handlers:score",
     ListMethodsRequest: "inference.explaining:list_methods",
     ExplainRequest: "inference.explaining:explain",
+    LibraryRequest: "inference.documents.handlers:open_library",
+    IndexRequest: "inference.documents.handlers:index",
+    SearchRequest: "inference.documents.handlers:search",
+    AskRequest: "inference.documents.handlers:ask",
 }
 
 
@@ -66,10 +75,13 @@ class Session:
     Attributes:
         engine: The loaded model at work, or None.
         handlers: Who answers which request; entries may be added.
+        libraries: The open libraries of documents; made by the first request that needs them. Sessions of
+            several threads may share one, so that the embedder is in memory once.
     """
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
+        self.libraries: Libraries | None = None
         self.handlers: dict[type[Request], str | Handler] = dict(HANDLERS)
 
     def run(self, request: Request, handle: RunHandle) -> Iterator[Event]:
