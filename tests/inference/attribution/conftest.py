@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
+
+from inference.attribution.budget import Budget
+from inference.attribution.passage import Passage, Region
+from inference.attribution.reader import Reader
+from inference.attribution.segments import cut
+from inference.attribution.targets import Objective
+from inference.attribution.task import Suppression, Task
 
 VOCABULARY = 97
 #: Edits the (head, query, key) scores of one layer, before the causal mask and the softmax.
@@ -36,14 +44,14 @@ def tiny_settings(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def llama() -> LlamaForCausalLM:
+def tiny_llama() -> LlamaForCausalLM:
     """A Llama with grouped queries."""
     set_seed(1)
     return LlamaForCausalLM(LlamaConfig(**tiny_settings())).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
-def mistral() -> MistralForCausalLM:
+def tiny_mistral() -> MistralForCausalLM:
     """The same with a sliding window of six keys in every layer."""
     set_seed(2)
     return MistralForCausalLM(MistralConfig(**tiny_settings(sliding_window=6))).eval().requires_grad_(False)
@@ -138,3 +146,77 @@ class SlowLlama:
 def slow() -> type[SlowLlama]:
     """The class of the slow model; call it with a fast one."""
     return SlowLlama
+
+
+@pytest.fixture(scope="session")
+def passage(prompt_ids: list[int], target_ids: list[int]) -> Passage:
+    """A begin token and thirteen others, two characters each, in two paragraphs of four sentences."""
+    text = "<s>Aa bb cc. Dd ee ff gg.\n\nHh ii jj kk. Ll mm."
+    spans = [(0, 3)]
+    for word in text[3:].split():
+        start = text.index(word)
+        spans.append((start - (text[start - 1] == " "), start + len(word)))
+    return Passage(
+        text=text,
+        ids=tuple(prompt_ids),
+        spans=tuple(spans),
+        special=(True, *[False] * 13),
+        target_text="xyz",
+        target_ids=tuple(target_ids),
+        target_spans=((0, 1), (1, 2), (2, 3)),
+        regions=(Region(start=3, end=len(text), label="prompt"),),
+    )
+
+
+@pytest.fixture
+def task(passage: Passage) -> Callable[..., Task]:
+    """Make a task that has been read: ``task(model, granularity, factor=..., mode=..., settings=...,
+    rows=...)``.
+    """
+
+    def make(
+        model: Any,
+        granularity: Any = "token",
+        *,
+        of: Passage | None = None,
+        contrast: int | None = None,
+        per_token: bool = True,
+        settings: dict[str, Any] | None = None,
+        useful_tokens: int = 64,
+        include_special: bool = False,
+        embedder: Any = None,
+        **suppression: Any,
+    ) -> Task:
+        reader = Reader(model)
+        chosen = of or passage
+        made = Task(
+            reader=reader,
+            passage=chosen,
+            segments=cut(chosen, granularity, include_special=include_special)[0],
+            objective=Objective(target_ids=chosen.target_ids, contrast_id=contrast),
+            suppression=Suppression(**suppression),
+            settings=settings or {},
+            budget=Budget(model, reader.device, limit=2**28, useful_tokens=useful_tokens),
+            per_token=per_token,
+            embedder=embedder,
+        )
+        made.read()
+        return made
+
+    return make
+
+
+@pytest.fixture
+def scored() -> Callable[[ModuleType, Task], Tensor]:
+    """Run a method to its end: (rows, segments) scores; NaN where a segment got none."""
+
+    def run(method: ModuleType, task: Task) -> Tensor:
+        scores: Tensor | None = None
+        for part in method.score(task):
+            if scores is None:
+                scores = torch.full((len(part.values), len(task.segments)), math.nan)
+            scores[:, list(part.indices)] = part.values
+        assert scores is not None
+        return scores
+
+    return run

@@ -36,7 +36,7 @@ def masks(model: Any, start: int, count: int, bias: Tensor, cache: Any = None) -
     )
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
 def test_the_slow_model_is_the_fast_one(name: str, request: Any, slow: Any, prompt_ids: list[int]) -> None:
     model = request.getfixturevalue(name)
     torch.testing.assert_close(
@@ -44,7 +44,7 @@ def test_the_slow_model_is_the_fast_one(name: str, request: Any, slow: Any, prom
     )
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
 def test_log_additive_equals_adding_ln_of_the_factor_to_the_scores(
     name: str, request: Any, slow: Any, prompt_ids: list[int]
 ) -> None:
@@ -54,7 +54,7 @@ def test_log_additive_equals_adding_ln_of_the_factor_to_the_scores(
     torch.testing.assert_close(steered.double(), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
 def test_multiplicative_equals_multiplying_the_scores(
     name: str, request: Any, slow: Any, prompt_ids: list[int]
 ) -> None:
@@ -69,7 +69,7 @@ def test_multiplicative_equals_multiplying_the_scores(
 
 @pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
 def test_reading_in_pieces_with_a_cache_equals_reading_at_once(
     name: str, kind: str, mode: str, request: Any, prompt_ids: list[int]
 ) -> None:
@@ -95,25 +95,27 @@ def test_reading_in_pieces_with_a_cache_equals_reading_at_once(
     torch.testing.assert_close(torch.cat(read), expected, atol=1e-4, rtol=0)
 
 
-def test_scaling_keys_leaves_the_cache_as_it_was(llama: Any, prompt_ids: list[int]) -> None:
+def test_scaling_keys_leaves_the_cache_as_it_was(tiny_llama: Any, prompt_ids: list[int]) -> None:
     plain, scaled = DynamicCache(), DynamicCache()
-    run(llama, prompt_ids, None, plain)
+    run(tiny_llama, prompt_ids, None, plain)
     with scaled_keys(scaled, torch.tensor([FACTORS])):
-        run(llama, prompt_ids, None, scaled)
+        run(tiny_llama, prompt_ids, None, scaled)
     torch.testing.assert_close(scaled.layers[0].keys, plain.layers[0].keys, atol=0, rtol=0)
     assert "update" not in vars(scaled)
 
 
-def test_suppressing_a_token_never_changes_earlier_positions(llama: Any, prompt_ids: list[int]) -> None:
+def test_suppressing_a_token_never_changes_earlier_positions(tiny_llama: Any, prompt_ids: list[int]) -> None:
     bias = torch.zeros(1, len(prompt_ids))
-    before = run(llama, prompt_ids, masks(llama, 0, len(prompt_ids), bias))
+    before = run(tiny_llama, prompt_ids, masks(tiny_llama, 0, len(prompt_ids), bias))
     bias[0, 6] = log_bias(0.1)
-    after = run(llama, prompt_ids, masks(llama, 0, len(prompt_ids), bias))
+    after = run(tiny_llama, prompt_ids, masks(tiny_llama, 0, len(prompt_ids), bias))
     assert torch.equal(after[:6], before[:6])
     assert (after[6:] - before[6:]).abs().amax(-1).min() > 1e-3
 
 
-def test_factor_zero_removes_the_attention_entirely(llama: Any, slow: Any, prompt_ids: list[int]) -> None:
+def test_factor_zero_removes_the_attention_entirely(
+    tiny_llama: Any, slow: Any, prompt_ids: list[int]
+) -> None:
     def remove(scores: Tensor) -> Tensor:
         scores[:, 7:, 6] = -math.inf
         scores[:, 6, 6] = -math.inf
@@ -121,32 +123,36 @@ def test_factor_zero_removes_the_attention_entirely(llama: Any, slow: Any, promp
 
     bias = torch.zeros(1, len(prompt_ids))
     bias[0, 6] = REMOVED
-    steered = run(llama, prompt_ids, masks(llama, 0, len(prompt_ids), bias))
-    torch.testing.assert_close(steered.double(), slow(llama).logits(prompt_ids, remove), atol=1e-4, rtol=0)
+    steered = run(tiny_llama, prompt_ids, masks(tiny_llama, 0, len(prompt_ids), bias))
+    torch.testing.assert_close(
+        steered.double(), slow(tiny_llama).logits(prompt_ids, remove), atol=1e-4, rtol=0
+    )
 
 
-def test_a_query_that_may_see_only_suppressed_keys_stays_finite(llama: Any, prompt_ids: list[int]) -> None:
+def test_a_query_that_may_see_only_suppressed_keys_stays_finite(
+    tiny_llama: Any, prompt_ids: list[int]
+) -> None:
     everything = torch.full((1, len(prompt_ids)), REMOVED)
-    assert run(llama, prompt_ids, masks(llama, 0, len(prompt_ids), everything)).isfinite().all()
+    assert run(tiny_llama, prompt_ids, masks(tiny_llama, 0, len(prompt_ids), everything)).isfinite().all()
 
 
 @pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
-def test_a_range_of_layers(mode: str, llama: Any, slow: Any, prompt_ids: list[int]) -> None:
+def test_a_range_of_layers(mode: str, tiny_llama: Any, slow: Any, prompt_ids: list[int]) -> None:
     if mode == "log-additive":
-        expected = slow(llama).logits(prompt_ids, {1: lambda scores: scores + biases()[0].double()})
-        steered = masks(llama, 0, len(prompt_ids), biases())
-        neutral = masks(llama, 0, len(prompt_ids), torch.zeros(1, 0))
-        with masks_in_layers(llama, steered, neutral, (1, 1)):
-            logits = run(llama, prompt_ids, steered)
+        expected = slow(tiny_llama).logits(prompt_ids, {1: lambda scores: scores + biases()[0].double()})
+        steered = masks(tiny_llama, 0, len(prompt_ids), biases())
+        neutral = masks(tiny_llama, 0, len(prompt_ids), torch.zeros(1, 0))
+        with masks_in_layers(tiny_llama, steered, neutral, (1, 1)):
+            logits = run(tiny_llama, prompt_ids, steered)
     else:
         factors = torch.tensor([FACTORS])
-        expected = slow(llama).logits(prompt_ids, {1: lambda scores: scores * factors[0].double()})
+        expected = slow(tiny_llama).logits(prompt_ids, {1: lambda scores: scores * factors[0].double()})
         cache = DynamicCache()
         with scaled_keys(cache, factors, layers=(1, 1)):
-            logits = run(llama, prompt_ids, None, cache)
+            logits = run(tiny_llama, prompt_ids, None, cache)
     torch.testing.assert_close(logits.double(), expected, atol=1e-4, rtol=0)
-    after = run(llama, prompt_ids, None)
-    torch.testing.assert_close(after.double(), slow(llama).logits(prompt_ids), atol=1e-4, rtol=0)
+    after = run(tiny_llama, prompt_ids, None)
+    torch.testing.assert_close(after.double(), slow(tiny_llama).logits(prompt_ids), atol=1e-4, rtol=0)
 
 
 SMALL = {

@@ -1,0 +1,136 @@
+"""First order and gradient methods against finite differences and autograd by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from inference.attribution import atman, first_order, gradient_times_input, integrated_gradients
+from inference.attribution.task import Task
+from inference.errors import NotAvailable
+
+
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_first_order_matches_finite_differences_of_the_exact_scores(
+    mode: str, name: str, request: Any, task: Any, scored: Any
+) -> None:
+    # In float64 the difference quotient at 1 +- 1e-4 is the derivative to about 1e-8.
+    model = request.getfixturevalue(name).double()
+    try:
+        step = 1e-4
+        lower = scored(atman, task(model, "word", mode=mode, factor=1 - step)).double()
+        upper = scored(atman, task(model, "word", mode=mode, factor=1 + step)).double()
+        slopes = (lower - upper) / (2 * step)
+        near = 0.999
+        linear = scored(first_order, task(model, "word", mode=mode, factor=near)).double()
+        scale = 1 - near if mode == "multiplicative" else -torch.tensor(near).double().log()
+        torch.testing.assert_close(linear / scale, slopes, atol=1e-2 * float(slopes.abs().max()), rtol=1e-2)
+    finally:
+        model.float()
+
+
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_first_order_tends_to_the_exact_scores_near_factor_one(
+    mode: str, tiny_llama: Any, task: Any, scored: Any
+) -> None:
+    model = tiny_llama.double()
+    try:
+        exact = scored(atman, task(model, "token", mode=mode, factor=0.999))
+        linear = scored(first_order, task(model, "token", mode=mode, factor=0.999))
+    finally:
+        model.float()
+    assert (linear - exact).norm() <= 1e-2 * exact.norm()
+
+
+def test_one_backward_pass_gives_the_sum_of_the_rows(tiny_llama: Any, task: Any, scored: Any) -> None:
+    for method in (first_order, gradient_times_input, integrated_gradients):
+        rows = scored(method, task(tiny_llama, "word", per_token=True))
+        one = scored(method, task(tiny_llama, "word", per_token=False))
+        assert (len(rows), len(one)) == (3, 1)
+        torch.testing.assert_close(one[0], rows.sum(0), atol=1e-4, rtol=1e-4)
+
+
+def test_factor_zero_has_a_finite_first_order_score(tiny_llama: Any, task: Any, scored: Any) -> None:
+    assert scored(first_order, task(tiny_llama, "word", factor=0.0)).isfinite().all()
+
+
+def test_first_order_in_a_range_of_layers(tiny_llama: Any, task: Any, scored: Any) -> None:
+    parts = [scored(first_order, task(tiny_llama, "word", layers=(layer, layer))) for layer in range(3)]
+    whole = scored(first_order, task(tiny_llama, "word"))
+    torch.testing.assert_close(sum(parts), whole, atol=1e-4, rtol=1e-4)
+
+
+def by_hand(model: Any, task: Task, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """The target's log-probability and its gradient with respect to (tokens, hidden) embeddings."""
+    point = embeddings.clone().requires_grad_(True)
+    logits = model(inputs_embeds=point[None]).logits[0].log_softmax(-1)
+    first = task.passage.length - 1
+    value = sum(logits[first + row, token] for row, token in enumerate(task.passage.target_ids))
+    assert isinstance(value, Tensor)
+    value.backward()
+    assert point.grad is not None
+    return value.detach(), point.grad
+
+
+def sums(task: Task, by_token: Tensor) -> Tensor:
+    return torch.stack([by_token[list(segment.tokens)].sum() for segment in task.segments])
+
+
+def test_gradient_times_input_is_the_dot_product(tiny_llama: Any, task: Any, scored: Any) -> None:
+    made = task(tiny_llama, "word", per_token=False)
+    embeddings = tiny_llama.get_input_embeddings()(torch.tensor(made.passage.read_ids))
+    _, slope = by_hand(tiny_llama, made, embeddings)
+    expected = sums(made, (slope * embeddings).sum(-1))
+    torch.testing.assert_close(scored(gradient_times_input, made)[0], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_integrated_gradients_average_along_the_way(
+    baseline: str, tiny_llama: Any, task: Any, scored: Any
+) -> None:
+    made = task(tiny_llama, "word", per_token=False, settings={"steps": 8, "baseline": baseline})
+    embeddings = tiny_llama.get_input_embeddings()(torch.tensor(made.passage.read_ids))
+    start = embeddings.clone()
+    table = tiny_llama.get_input_embeddings().weight
+    start[: made.passage.length] = 0.0 if baseline == "zero" else table.mean(0)
+    average = torch.zeros_like(embeddings)
+    for step in range(8):
+        average += by_hand(tiny_llama, made, start + (step + 0.5) / 8 * (embeddings - start))[1] / 8
+    expected = sums(made, (average * (embeddings - start)).sum(-1))
+    torch.testing.assert_close(scored(integrated_gradients, made)[0], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_integrated_gradients_add_up_to_what_the_context_adds(
+    tiny_llama: Any, task: Any, scored: Any
+) -> None:
+    settings = {"steps": 256, "baseline": "mean"}
+    made = task(tiny_llama, "token", per_token=False, settings=settings, include_special=True)
+    ids = torch.tensor(made.passage.read_ids)
+    embeddings = tiny_llama.get_input_embeddings()(ids)
+    start = embeddings.clone()
+    start[: made.passage.length] = tiny_llama.get_input_embeddings().weight.mean(0)
+    difference = by_hand(tiny_llama, made, embeddings)[0] - by_hand(tiny_llama, made, start)[0]
+    torch.testing.assert_close(scored(integrated_gradients, made).sum(), difference, atol=0.02, rtol=0.01)
+
+
+def test_a_model_without_gradients_says_so(
+    tiny_llama: Any, task: Any, scored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task(tiny_llama, "word")
+    plain = made.reader.differentiable
+    monkeypatch.setattr(made.reader, "differentiable", lambda *a, **k: plain(*a, **k).detach())
+    with pytest.raises(NotAvailable, match="backward"):
+        scored(first_order, made)
+
+
+def test_gradients_work_inside_inference_mode(tiny_llama: Any, task: Any, scored: Any) -> None:
+    expected = scored(first_order, task(tiny_llama, "word"))
+    with torch.inference_mode():
+        inside = scored(first_order, task(tiny_llama, "word"))
+        also = scored(gradient_times_input, task(tiny_llama, "word"))
+    torch.testing.assert_close(inside, expected)
+    torch.testing.assert_close(also, scored(gradient_times_input, task(tiny_llama, "word")))
