@@ -115,7 +115,7 @@ def read_header(path: Path) -> GgufHeader:
                 return _parse(path, _Cursor(data))
     except OSError as error:
         raise UnreadableFile(f"{path.name} can't be read: {error.strerror or error}.") from None
-    except (struct.error, ValueError, KeyError, IndexError, MemoryError, RecursionError) as error:
+    except (struct.error, ValueError, LookupError, ArithmeticError, MemoryError, RecursionError) as error:
         raise ModelDamaged(f"{path.name} is truncated or damaged.", details=repr(error)) from None
 
 

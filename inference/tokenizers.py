@@ -53,14 +53,19 @@ def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
-    """Make sure that every id the tokenizer makes has an embedding, and that the two are of one size.
+    """Make sure that what the tokenizer makes of text has embeddings, and that the two are of one size.
+
+    Tokens that were added to a tokenizer and not to its model (a padding token, most often) are common and do no
+    harm unless the model's replies begin or end with them.
 
     Raises:
         TokenizerMismatch: They do not belong together.
     """
     text = config.get_text_config(decoder=True)
     vocabulary = int(getattr(text, "vocab_size", 0) or 0)
-    ids = set(tokenizer.get_vocab().values())
+    added = tokenizer.get_added_vocab()
+    ids = {index for name, index in tokenizer.get_vocab().items() if name not in added}
+    ids.update(index for index in (tokenizer.bos_token_id, tokenizer.eos_token_id) if index is not None)
     if not ids:
         raise TokenizerMismatch("The tokenizer has no vocabulary.")
     if vocabulary and max(ids) >= vocabulary:
@@ -68,14 +73,14 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig
             f"The tokenizer has {max(ids) + 1:,} tokens and the model only {vocabulary:,}: "
             "they do not belong together."
         )
-    if len(ids) < vocabulary * _SMALLEST_SHARE:
+    if len(ids) + len(added) < vocabulary * _SMALLEST_SHARE:
         raise TokenizerMismatch(
             f"The tokenizer has only {len(ids):,} tokens and the model {vocabulary:,}: "
             "they do not belong together."
         )
     ends = getattr(text, "eos_token_id", None)
     for end in ends if isinstance(ends, (list, tuple)) else [ends]:
-        if isinstance(end, int) and not 0 <= end < max(vocabulary, max(ids) + 1):
+        if isinstance(end, int) and vocabulary and not -1 <= end < vocabulary:
             raise TokenizerMismatch(f"The model ends its replies with token {end}, which does not exist.")
 
 
