@@ -27,7 +27,6 @@ from inference.events import (
     Started,
 )
 from inference.running import new_run_id
-from views.models.candidates import StepModel
 from views.models.controls import ControlsModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.runs import RunRecord, RunsModel
@@ -78,7 +77,6 @@ class Generation(QObject):
         desk: Desk,
         history: History,
         transcript: TranscriptModel,
-        step: StepModel,
         controls: ControlsModel,
         settings: SettingsModel,
         models: ModelChoiceModel,
@@ -90,7 +88,6 @@ class Generation(QObject):
         self._desk = desk
         self._history = history
         self._transcript = transcript
-        self._step = step
         self._controls = controls
         self._settings = settings
         self._models = models
@@ -107,9 +104,7 @@ class Generation(QObject):
 
     def start(self, task: Task) -> None:
         """Begin to write; the message is in the history and in the transcript already."""
-        writer = ReplyWriter(
-            task.message, task.beginning, self._history, self._transcript, self._step, parent=self
-        )
+        writer = ReplyWriter(task.message, task.beginning, self._history, self._transcript, parent=self)
         writer.started.connect(self._on_started)
         writer.progressed.connect(self.progressed)
         writer.prompt_scored.connect(self._on_prompt_scored)
@@ -192,7 +187,6 @@ class Generation(QObject):
             used = writer.run.prompt_tokens + writer.new_tokens
             self.context_changed.emit(used, writer.run.context_length)
             self.rate_changed.emit(writer.rate)
-        self._step.set_live(None)
         if isinstance(event, Failed):
             self._faults.report_failed(event)
         self._runs.add(_record(writer, event, self._models.loaded))

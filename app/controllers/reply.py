@@ -22,7 +22,6 @@ from inference.events import (
     Token,
 )
 from inference.running import RunHandle
-from views.models.candidates import StepModel
 from views.models.transcript import TranscriptModel
 
 _SAVE_MS = 500
@@ -36,7 +35,6 @@ class ReplyWriter(QObject):
         beginning: What of it was there before.
         history: Where it is kept.
         transcript: Where it is shown (as long as its conversation is).
-        step: Shows the newest token's distribution.
     """
 
     #: The run began: :class:`~inference.events.Started`.
@@ -56,7 +54,6 @@ class ReplyWriter(QObject):
         beginning: Beginning,
         history: History,
         transcript: TranscriptModel,
-        step: StepModel,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -68,7 +65,6 @@ class ReplyWriter(QObject):
         self._last_at: float | None = None
         self._history = history
         self._transcript = transcript
-        self._step = step
         self._offset = len(beginning.tokens)
         self._text = beginning.text
         self._marks = list(history.marks(message))
@@ -109,7 +105,6 @@ class ReplyWriter(QObject):
         self._unsaved += tokens
         self.new_tokens += len(tokens)
         self._transcript.append_tokens(self.message, tokens)
-        self._step.set_live(tokens[-1])
         self.grew.emit(len(tokens), text)
 
     def _note(self, event: Event) -> None:

@@ -61,6 +61,10 @@ class TracksController(QObject):
         transcript.tail_replaced.connect(self._on_shown)
         generation.prompt_scored.connect(self._on_prompt_scored)
 
+    def close(self) -> None:
+        """Load no more."""
+        self._idle.stop()
+
     # --- from the history
 
     @Slot()

@@ -30,7 +30,6 @@ from inference.events import (
     Token,
 )
 from inference.running import RunHandle
-from views.models.candidates import StepModel
 from views.models.controls import ControlsModel
 from views.models.conversations import ConversationsModel
 from views.models.faults import FaultsModel
@@ -53,7 +52,6 @@ class App:
     runs: RunsModel
     faults: FaultsModel
     conversations: ConversationsModel
-    step: StepModel
     generation: Generation
     chat: ChatController
     listing: ConversationsController
@@ -84,7 +82,7 @@ class App:
 def app(fake_session: Any, history: History, qtbot: Any) -> Iterator[App]:
     worker = Worker(lambda: fake_session)
     desk = Desk(worker)
-    transcript, controls, step = TranscriptModel(), ControlsModel(), StepModel()
+    transcript, controls = TranscriptModel(), ControlsModel()
     settings, models, runs = SettingsModel(Settings(score_prompt=False)), ModelChoiceModel(), RunsModel()
     faults = FaultsModel()
     reporter = FaultReporter(faults)
@@ -92,7 +90,6 @@ def app(fake_session: Any, history: History, qtbot: Any) -> Iterator[App]:
         desk=desk,
         history=history,
         transcript=transcript,
-        step=step,
         controls=controls,
         settings=settings,
         models=models,
@@ -117,7 +114,7 @@ def app(fake_session: Any, history: History, qtbot: Any) -> Iterator[App]:
     )
     models.set_loaded(loaded(fake_session))
     parts = App(
-        fake_session, history, transcript, controls, settings, models, runs, faults, conversations, step,
+        fake_session, history, transcript, controls, settings, models, runs, faults, conversations,
         generation, chat, listing, tracks, qtbot,
     )  # fmt: skip
     yield parts
@@ -317,8 +314,8 @@ def test_another_conversation_can_be_read_while_a_reply_is_written(app: App) -> 
     app.qtbot.waitUntil(lambda: app.reply.text == "It is")
     assert other is not None
     app.chat.open(other)
-    app.session.step(1)
-    app.qtbot.waitUntil(lambda: app.step.token is not None and app.step.token.index == 2)
+    with app.qtbot.waitSignal(app.generation.tokens_came):
+        app.session.step(1)
     assert app.shown == [("user", "First?"), ("assistant", "It is the Nile.")]
     assert writing is not None
     app.chat.open(writing)

@@ -1,0 +1,246 @@
+"""The composition root: the only module where all parts meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
+from PySide6.QtWidgets import QApplication
+
+from app.controllers.chat import ChatController
+from app.controllers.conversations import ConversationsController
+from app.controllers.downloads import DownloadsController
+from app.controllers.generation import Generation
+from app.controllers.models import ModelsController
+from app.controllers.raw import RawController
+from app.controllers.remembering import RememberingController
+from app.controllers.tracks import TracksController
+from app.desk import Desk
+from app.engines import make_engine, make_librarian
+from app.faults import FaultReporter
+from app.history import History
+from app.profile import Profile
+from app.settings import SettingsFile
+from app.view_models import ViewModels
+from app.window import Widgets, make_widgets
+from app.wiring import Shell, connect
+from app.worker import SessionLike, Worker
+from views.models.faults import FaultsModel
+from views.models.model_choice import LoadChoice
+from views.theme import Theme
+
+_CLOSE_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How the app is started.
+
+    Attributes:
+        profile: Where it keeps its things.
+        paths: Models and documents to open.
+        safe_mode: Neither restore the layout nor load the last model.
+        make_engine: Makes the session that loads and generates.
+        make_librarian: Makes the sessions for catalogs and downloads.
+    """
+
+    profile: Profile
+    paths: tuple[str, ...] = ()
+    safe_mode: bool = False
+    make_engine: Callable[[], SessionLike] = field(default=make_engine)
+    make_librarian: Callable[[], SessionLike] = field(default=make_librarian)
+
+
+class App(QObject):
+    """The running app. Making it builds the window; :meth:`show` paints it; the slow work begins after
+    that.
+    """
+
+    #: The window was painted for the first time.
+    painted = Signal()
+    #: Everything is closed and the process may end; whether every thread has ended.
+    closed = Signal(bool)
+
+    def __init__(self, qt: QApplication, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.began = time.perf_counter()
+        faults = FaultsModel()
+        self.faults = FaultReporter(faults, parent=self)
+        self._lock, second = options.profile.claim()
+        self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=second)
+        remembered = self._file.load()
+        self.models = ViewModels.make(remembered, faults)
+        self.models.settings.update(
+            data_folder=str(options.profile.data), log_file=str(options.profile.log_file)
+        )
+        self.theme = Theme(qt, remembered.page.theme)
+        self.widgets: Widgets = make_widgets(self.models, self.theme)
+        self.history = History(options.profile.history_file, self.faults.report, read_only=second)
+        self._make_workers()
+        self._make_controllers()
+        self.remembering = RememberingController(
+            file=self._file,
+            remembered=remembered,
+            settings=self.models.settings,
+            controls=self.models.controls,
+            layout=self.widgets.window.save_layout,
+            parent=self,
+        )
+        self.shell = Shell(self)
+        connect(self)
+        self._second = second
+        self._painted = False
+        self._closed = False
+
+    def show(self) -> None:
+        """Show the window; models are loaded once it is painted."""
+        window = self.widgets.window
+        if not self.options.safe_mode:
+            window.restore_layout(self.remembering.remembered.layout)
+        window.hold_close(True)
+        window.close_requested.connect(self.close)
+        self.widgets.chat.installEventFilter(self)
+        window.show()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint and not self._painted:
+            self._painted = True
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self._after_paint)
+        return super().eventFilter(watched, event)
+
+    def close(self) -> None:
+        """Save everything, end the threads and let the window go; takes at most two seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        window = self.widgets.window
+        self.remembering.note_conversation(self.chat.conversation)
+        self.remembering.save()
+        window.hide()
+        self.generation.save()
+        workers = (self.engine, self.librarian, self.downloader)
+        for worker in workers:
+            worker.cancel_all()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        ended = [worker.shut_down(max(0.0, deadline - time.monotonic())) for worker in workers]
+        self.tracks.close()
+        self.history.close()
+        self._lock.unlock()
+        window.hold_close(False)
+        self.closed.emit(all(ended))
+
+    def _make_workers(self) -> None:
+        self.engine = Worker(self.options.make_engine, name="engine", parent=self)
+        self.librarian = Worker(self.options.make_librarian, name="librarian", parent=self)
+        self.downloader = Worker(self.options.make_librarian, name="downloads", parent=self)
+        self.engine_desk = Desk(self.engine, parent=self)
+        self.librarian_desk = Desk(self.librarian, parent=self)
+        self.download_desk = Desk(self.downloader, parent=self)
+
+    def _make_controllers(self) -> None:
+        models, history, faults = self.models, self.history, self.faults
+        self.generation = Generation(
+            desk=self.engine_desk,
+            history=history,
+            transcript=models.transcript,
+            controls=models.controls,
+            settings=models.settings,
+            models=models.models,
+            runs=models.runs,
+            faults=faults,
+            parent=self,
+        )
+        self.chat = ChatController(
+            history=history,
+            transcript=models.transcript,
+            generation=self.generation,
+            controls=models.controls,
+            models=models.models,
+            parent=self,
+        )
+        self.conversations = ConversationsController(
+            history=history,
+            model=models.conversations,
+            chat=self.chat,
+            generation=self.generation,
+            faults=faults,
+            parent=self,
+        )
+        self.tracks = TracksController(
+            desk=self.engine_desk,
+            history=history,
+            transcript=models.transcript,
+            generation=self.generation,
+            models=models.models,
+            settings=models.settings,
+            faults=faults,
+            parent=self,
+        )
+        self.raw = RawController(
+            desk=self.engine_desk,
+            history=history,
+            chat=self.chat,
+            models=models.models,
+            faults=faults,
+            parent=self,
+        )
+        self.model_loads = ModelsController(
+            engine=self.engine_desk,
+            librarian=self.librarian_desk,
+            model=models.models,
+            generation=self.generation,
+            settings=models.settings,
+            faults=faults,
+            parent=self,
+        )
+        self.downloads = DownloadsController(
+            desk=self.download_desk, model=models.models, faults=faults, parent=self
+        )
+
+    def _after_paint(self) -> None:
+        self.painted.emit()
+        if self._second:
+            self.faults.report(
+                kind="second-window",
+                message="Model Loupe is already open with this profile.",
+                hint="This window shows a copy; nothing in it is kept. Use the other one, or --profile DIR.",
+            )
+        self.conversations.load()
+        self.model_loads.refresh()
+        self._load_first_model()
+        self._open_last_conversation()
+
+    def _load_first_model(self) -> None:
+        page, remembered = self.models.settings.settings, self.remembering.remembered
+        if self.options.paths:
+            self.widgets.intents.paths_dropped.emit(list(self.options.paths))
+        if self.options.safe_mode or not page.load_last_model:
+            return
+        choice = LoadChoice(
+            model=page.last_model,
+            quantization=remembered.quantization,
+            device=remembered.device,
+            context_length=remembered.context_length,
+        )
+        if not self.options.paths:
+            self.models.models.set_choice(choice)
+        self.model_loads.load(choice)
+
+    def _open_last_conversation(self) -> None:
+        unfinished = self.history.unfinished()
+        last = unfinished[-1].conversation if unfinished else self.remembering.remembered.conversation
+        if last is not None and self.models.conversations.entry(last) is not None:
+            self.chat.open(last)
+        if unfinished:
+            self.widgets.chat.notice.show_notice(
+                "A reply was being written when the app ended.", "Continue", self._continue_interrupted
+            )
+
+    def _continue_interrupted(self) -> None:
+        reply = self.models.transcript.last_reply
+        if reply is not None and isinstance(reply.id, int):
+            self.chat.continue_reply(reply.id)

@@ -1,0 +1,92 @@
+"""From a command line to a window and back: the life of the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QSocketNotifier, Slot
+from PySide6.QtWidgets import QApplication
+
+from app.bootstrap import App, Options
+from app.faults import Hooks, start_log
+from app.profile import Profile
+
+
+def make_application() -> QApplication:
+    """The one QApplication."""
+    qt = QApplication.instance() or QApplication(sys.argv[:1])
+    assert isinstance(qt, QApplication)
+    qt.setApplicationName("model-loupe")
+    qt.setApplicationDisplayName("Model Loupe")
+    qt.setDesktopFileName("model-loupe")
+    return qt
+
+
+def run(*, profile: str | None, paths: tuple[str, ...], safe_mode: bool) -> int:
+    """Open the window and stay until it is closed; returns the exit status."""
+    place = Profile.under(Path(profile)) if profile else Profile.default()
+    start_log(place.log_file)
+    qt = make_application()
+    app = App(qt, Options(profile=place, paths=paths, safe_mode=safe_mode))
+    hooks = Hooks(app.faults)
+    hooks.install(place.logs / "crash.log")
+    ending = Ending(app)
+    app.show()
+    status: int = qt.exec()
+    hooks.remove()
+    ending.leave(status)
+    return status
+
+
+def run_tour(folder: Path, *, profile: str | None) -> int:
+    """Drive the window through its tour; returns 1 if any step failed."""
+    from app.tour import Tour
+
+    return Tour(make_application(), folder, profile).run()
+
+
+class Ending(QObject):
+    """Ends the process in order: after the window, after a signal, and with a thread that cannot be
+    stopped.
+    """
+
+    def __init__(self, app: App) -> None:
+        super().__init__()
+        self._app = app
+        self._threads_ended = True
+        app.closed.connect(self._on_closed)
+        if sys.platform != "win32":
+            self._listen_to_signals()
+
+    def leave(self, status: int) -> None:
+        """Leave at once if a thread is in a call that cannot be interrupted; everything is saved by now."""
+        if not self._threads_ended:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    @Slot(bool)
+    def _on_closed(self, threads_ended: bool) -> None:
+        self._threads_ended = threads_ended
+        QApplication.quit()
+
+    def _listen_to_signals(self) -> None:
+        """Close on SIGINT and SIGTERM as if by the window's button; Python's handlers alone would wait for
+        the next event.
+        """
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        self._notifier = QSocketNotifier(self._reader.fileno(), QSocketNotifier.Type.Read, self)
+        self._notifier.activated.connect(self._on_signal)
+
+    @Slot()
+    def _on_signal(self) -> None:
+        self._reader.recv(64)
+        self._app.widgets.window.close()

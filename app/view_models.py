@@ -1,0 +1,52 @@
+"""The models that the window shows, made once and handed to views and controllers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.settings import Remembered
+from views.models.candidates import CandidatesModel, StepModel
+from views.models.controls import ControlsModel
+from views.models.conversations import ConversationsModel
+from views.models.faults import FaultsModel
+from views.models.focus import FocusModel
+from views.models.model_choice import ModelChoiceModel
+from views.models.monitor import MonitorModel
+from views.models.runs import RunsModel
+from views.models.settings import SettingsModel
+from views.models.transcript import TranscriptModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewModels:
+    """Everything that panels share; panels know each other through nothing else."""
+
+    transcript: TranscriptModel
+    focus: FocusModel
+    conversations: ConversationsModel
+    controls: ControlsModel
+    candidates: CandidatesModel
+    step: StepModel
+    models: ModelChoiceModel
+    monitor: MonitorModel
+    runs: RunsModel
+    faults: FaultsModel
+    settings: SettingsModel
+
+    @classmethod
+    def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
+        """Fresh models with what is remembered from last time."""
+        transcript, focus = TranscriptModel(), FocusModel()
+        return cls(
+            transcript=transcript,
+            focus=focus,
+            conversations=ConversationsModel(),
+            controls=ControlsModel(remembered.controls, presets=remembered.presets),
+            candidates=CandidatesModel(transcript, focus),
+            step=StepModel(transcript, focus),
+            models=ModelChoiceModel(),
+            monitor=MonitorModel(),
+            runs=RunsModel(),
+            faults=faults,
+            settings=SettingsModel(remembered.page),
+        )

@@ -1,0 +1,64 @@
+"""The widgets of the window, made and put into one another; nothing is connected here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.view_models import ViewModels
+from views.chat_panel import ChatPanel
+from views.conversation_list import ConversationList
+from views.header_bar import HeaderBar
+from views.inspector import Inspector
+from views.intents import ChatIntents
+from views.main_window import MainWindow
+from views.sampling_panel import SamplingPanel
+from views.status_line import StatusLine
+from views.theme import Theme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widgets:
+    """The widgets that controllers are connected to."""
+
+    window: MainWindow
+    intents: ChatIntents
+    header: HeaderBar
+    chat: ChatPanel
+    conversations: ConversationList
+    inspector: Inspector
+    sampling: SamplingPanel
+    status: StatusLine
+
+
+def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
+    """Make the whole window, not shown yet."""
+    from PySide6.QtWidgets import QWidget
+
+    intents = ChatIntents()
+    header = HeaderBar(theme)
+    chat = ChatPanel(models.transcript, models.focus, intents, theme)
+    conversations = ConversationList(models.conversations, theme)
+    inspector = Inspector(theme)
+    sampling = SamplingPanel(models.controls, models.step, models.settings, theme)
+    inspector.add_panel("sampling", "Sampling", sampling)
+    status = StatusLine(theme)
+    window = MainWindow(
+        header=header,
+        conversations=conversations,
+        chat=chat,
+        inspector=inspector,
+        monitor=QWidget(),
+        status=status,
+        intents=intents,
+        theme=theme,
+    )
+    return Widgets(
+        window=window,
+        intents=intents,
+        header=header,
+        chat=chat,
+        conversations=conversations,
+        inspector=inspector,
+        sampling=sampling,
+        status=status,
+    )
