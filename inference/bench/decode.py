@@ -1,0 +1,174 @@
+"""Decoding speed: the session's loop against transformers' generate, on the same model and machine.
+
+Every round measures each path once, in turn, so that a busy machine slows all of them; ratios are taken
+within rounds and their median is reported. Paths:
+
+- session: what the window runs, all events made, with --candidates alternatives recorded at each token
+- session-bare: the same with one candidate recorded
+- forward: the model's forward pass with the engine's cache and argmax, nothing else
+- generate: transformers' generate with the same controls
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report, run_events
+from inference.events import Finished, GenerateRequest, SamplingControls
+from inference.running import new_run_id
+from inference.session import Session
+
+_TEXT = "The river rises in the mountains and flows through three countries before it reaches the sea. "
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, and how much to measure."""
+    add_model_arguments(parser)
+    parser.add_argument("--new-tokens", type=int, default=128, metavar="N")
+    parser.add_argument("--prompt-tokens", type=int, default=128, metavar="N")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--candidates", type=int, default=20, metavar="K")
+    parser.add_argument("--temperature", type=float, default=0.7, metavar="F")
+    parser.add_argument("--top-p", type=float, default=0.95, metavar="F")
+    parser.add_argument(
+        "--threads", type=int, default=None, metavar="N", help="CPU threads; default: as the app"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print one line; returns the exit status."""
+    session = Session()
+    try:
+        load_model(session, arguments)
+        bench = _Bench(session, arguments)
+        rounds = [bench.round() for _ in range(arguments.rounds + 1)][1:]  # the first warms up
+    except RunFailed as failure:
+        return report(failure, as_json=arguments.json)
+    print_json(bench.summary(rounds))
+    return 0
+
+
+@dataclass
+class _Bench:
+    session: Session
+    arguments: argparse.Namespace
+
+    def __post_init__(self) -> None:
+        import torch
+
+        if self.arguments.threads:
+            torch.set_num_threads(self.arguments.threads)
+        self.threads = torch.get_num_threads()
+        engine = self.session.require_engine()
+        # Every path writes all of its tokens.
+        engine.loaded = replace(engine.loaded, eos_ids=frozenset())
+        self.engine = engine
+        ids = engine.loaded.tokenizer.encode(_TEXT * (1 + self.arguments.prompt_tokens // 8))
+        self.ids = ids[: self.arguments.prompt_tokens]
+        self.paths: dict[str, Callable[[], float]] = {
+            "session": lambda: self._session(self.arguments.candidates),
+            "session-bare": lambda: self._session(1),
+            "forward": self._forward,
+            "generate": self._generate,
+        }
+
+    def round(self) -> dict[str, float]:
+        """Tokens per second of decoding on each path, prefill not counted."""
+        return {name: path() for name, path in self.paths.items()}
+
+    def summary(self, rounds: list[dict[str, float]]) -> dict[str, Any]:
+        """Medians of speeds, and of ratios within rounds."""
+
+        def ratio(one: str, other: str) -> float:
+            return round(statistics.median(each[one] / each[other] for each in rounds), 3)
+
+        loaded = self.engine.loaded
+        return {
+            "event": "benchmark",
+            "benchmark": "decode",
+            "model": loaded.info.name,
+            "parameters": loaded.info.parameters,
+            "device": str(loaded.device),
+            "dtype": str(loaded.dtype),
+            "threads": self.threads,
+            "prompt_tokens": len(self.ids),
+            "new_tokens": self.arguments.new_tokens,
+            "rounds": len(rounds),
+            "tokens_per_second": {
+                name: round(statistics.median(each[name] for each in rounds), 1) for name in self.paths
+            },
+            "ratios": {
+                "session / generate": ratio("session", "generate"),
+                "session-bare / generate": ratio("session-bare", "generate"),
+                "forward / generate": ratio("forward", "generate"),
+                "session / session-bare": ratio("session", "session-bare"),
+                "session / forward": ratio("session", "forward"),
+            },
+        }
+
+    def _controls(self) -> SamplingControls:
+        return SamplingControls(
+            temperature=self.arguments.temperature,
+            top_p=self.arguments.top_p,
+            seed=1,
+            max_new_tokens=self.arguments.new_tokens,
+        )
+
+    def _session(self, candidates: int) -> float:
+        self.engine.prefix = None
+        request = GenerateRequest(
+            run_id=new_run_id(),
+            prompt="",
+            reply_ids=tuple(self.ids),
+            controls=self._controls(),
+            candidates=candidates,
+        )
+        *_, finished = run_events(self.session, request, request.controls)
+        assert isinstance(finished, Finished)
+        assert finished.new_tokens == self.arguments.new_tokens
+        return finished.tokens_per_second
+
+    def _forward(self) -> float:
+        forward = self.engine.forward
+        cache = forward.new_cache()
+        token = int(forward(self.ids, cache)[-1].argmax())
+        began = time.perf_counter()
+        for _ in range(self.arguments.new_tokens - 1):
+            token = int(forward([token], cache)[-1].argmax())
+        return self.arguments.new_tokens / (time.perf_counter() - began)
+
+    def _generate(self) -> float:
+        """transformers' own; its prefill is timed by a run of one token and taken off."""
+        import torch
+
+        model: Any = self.engine.loaded.model
+        ids = torch.tensor([self.ids], device=self.engine.loaded.device)
+        temperature, top_p = self.arguments.temperature, self.arguments.top_p
+        sampling: dict[str, Any] = (
+            {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+            if temperature > 0
+            else {"do_sample": False}
+        )
+
+        def seconds(count: int) -> float:
+            torch.manual_seed(1)
+            began = time.perf_counter()
+            out = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                min_new_tokens=count,
+                max_new_tokens=count,
+                eos_token_id=None,
+                pad_token_id=0,
+                **sampling,
+            )
+            assert out.shape[1] == ids.shape[1] + count
+            return time.perf_counter() - began
+
+        first = seconds(1)
+        return self.arguments.new_tokens / (seconds(self.arguments.new_tokens) - first)
