@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-from inference.errors import RunCancelled
 from inference.events import Progress
 from inference.running import RunHandle
 
@@ -22,16 +21,27 @@ class Reporter:
 
     def __init__(self, handle: RunHandle) -> None:
         self._handle = handle
-        self.latest: Progress | None = None
+        self._lock = threading.Lock()
+        self._news: list[Progress] = []
 
     def report(self, stage: str, done: int, total: int, unit: str) -> None:
-        """Say how far the work is.
+        """Say how far the work is; of each stage only the newest word is kept until it is taken.
 
         Raises:
             RunCancelled: The run was cancelled.
         """
         self.check()
-        self.latest = Progress(run_id=self._handle.run_id, stage=stage, done=done, total=total, unit=unit)
+        progress = Progress(run_id=self._handle.run_id, stage=stage, done=done, total=total, unit=unit)
+        with self._lock:
+            if self._news and self._news[-1].stage == stage:
+                self._news.pop()
+            self._news.append(progress)
+
+    def take(self) -> list[Progress]:
+        """What is new since the last time."""
+        with self._lock:
+            news, self._news = self._news, []
+        return news
 
     def check(self) -> None:
         """Raise :class:`RunCancelled` if the run was cancelled."""
@@ -71,25 +81,19 @@ def in_background(
             outcomes.put(outcome)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    told: Progress | None = None
     try:
         while True:
             try:
                 outcome = outcomes.get(timeout=_LOOK)
+                break
             except queue.Empty:
                 handle.check()
-                if reporter.latest is not None and reporter.latest is not told:
-                    told = reporter.latest
-                    yield told
-                continue
-            break
+                yield from reporter.take()
+        handle.check()
+        if outcome.error is not None:
+            raise outcome.error
+        yield from reporter.take()
     except GeneratorExit:
         handle.cancel()
         raise
-    if outcome.error is not None:
-        raise outcome.error
-    if handle.cancelled:
-        raise RunCancelled
-    if reporter.latest is not None and reporter.latest is not told:
-        yield reporter.latest
     return outcome.value  # type: ignore[return-value]  # no error, so there is a value
