@@ -28,13 +28,15 @@ from views.models.focus import FocusModel, TokenSpan
 from views.models.tokens import Measure
 from views.models.transcript import TranscriptModel
 from views.raw_prompt import RawPrompt
-from views.reading_area import MARGIN, ReadingArea
+from views.reading_area import ReadingArea
 from views.system_prompt import SystemPrompt
 from views.theme import Theme
 from views.token_view import TokenView
 from views.transcript import TranscriptView
 
 ChatView = Literal["text", "tokens", "raw"]
+#: Below this width the legend has a line of its own.
+_NARROW = 640
 
 
 class ChatPanel(QWidget):
@@ -80,10 +82,10 @@ class ChatPanel(QWidget):
             return
         old = self._reading()
         self._view = view
+        place = old.place() if old is not None else None
         self._views.choose(view)
         self._show_page()
         new = self._reading()
-        place = old.place() if old is not None else None
         if old is not None and new is not None:
             if old.following or place is None:
                 new.scroll_to_end()
@@ -143,8 +145,10 @@ class ChatPanel(QWidget):
             page = self.text_view if self._view == "text" else self.token_view
         self._stack.setCurrentWidget(page)
         tokens = self._view == "tokens"
-        self._measure.setVisible(tokens)
-        self._legend.setVisible(tokens)
+        self._tools.setVisible(tokens)
+        raw = self._view == "raw"
+        self.system.fold.setVisible(not raw)
+        self.system.setVisible(not raw and self.system.fold.isChecked())
         self._bottom.setVisible(self._view != "raw")
 
     def _take_example(self, text: str) -> None:
@@ -181,11 +185,20 @@ class ChatPanel(QWidget):
         bar.setSpacing(8)
         bar.addWidget(self.system.fold)
         bar.addStretch(1)
-        for widget in (self._legend, self._measure, self._views):
-            bar.addWidget(widget)
-        opened = QHBoxLayout()
-        opened.setContentsMargins(16, 0, 16, 0)
-        opened.addWidget(self.system)
+        self._tools = QWidget(self)
+        tools = QHBoxLayout(self._tools)
+        tools.setContentsMargins(0, 0, 0, 0)
+        tools.setSpacing(8)
+        tools.addWidget(self._legend)
+        tools.addWidget(self._measure)
+        self._bar = bar
+        bar.addWidget(self._tools)
+        bar.addWidget(self._views)
+        self._second = QHBoxLayout()
+        self._second.setContentsMargins(12, 0, 12, 0)
+        self._second.addStretch(1)
+        self._opened = QHBoxLayout()
+        self._opened.addWidget(self.system)
         self._bottom = QWidget(self)
         self._inset = QVBoxLayout(self._bottom)
         self._inset.setSpacing(8)
@@ -195,16 +208,24 @@ class ChatPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addLayout(opened)
+        column.addLayout(self._second)
+        column.addLayout(self._opened)
         column.addWidget(self._stack, 1)
         column.addWidget(self._bottom)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        column = self.text_view.column_width(self.width())
-        side = max(MARGIN // 2, round((self.width() - column) / 2) - 12)
-        self._inset.setContentsMargins(side, 8, side, 12)
+        start, width = self.text_view.column_in(self.width())
+        left, right = round(start) - 12, round(self.width() - start - width) - 12
+        self._inset.setContentsMargins(left, 8, right, 12)
+        self._opened.setContentsMargins(left, 0, right, 0)
         self.system.set_room(max(60, self.width() - 620))
+        narrow = self.width() < _NARROW
+        if narrow != (self._second.indexOf(self._tools) >= 0):
+            if narrow:
+                self._second.addWidget(self._tools)
+            else:
+                self._bar.insertWidget(self._bar.count() - 1, self._tools)
 
 
 class NoticeBar(QFrame):

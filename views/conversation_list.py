@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QPainter
+from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -49,6 +49,7 @@ class ConversationList(QWidget):
         super().__init__(parent)
         self.setObjectName("conversationPanel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setMinimumWidth(200)
         self.model = model
         self._current: ConversationId | None = None
         new = QPushButton(" New chat", self)
@@ -249,6 +250,7 @@ class UndoBar(QFrame):
         self.setObjectName("undoBar")
         self._theme = theme
         self._id: ConversationId | None = None
+        self._title = ""
         self._label = QLabel(self)
         self._label.setMinimumWidth(40)
         button = QToolButton(self)
@@ -271,9 +273,9 @@ class UndoBar(QFrame):
         self.settle()
         self._id = conversation_id
         self._label.setToolTip(title)
-        short = self._label.fontMetrics().elidedText(title, Qt.TextElideMode.ElideRight, 110)
-        self._label.setText(f"Deleted “{short}”")
+        self._title = title
         self.show()
+        self._fit()
         self._timer.start()
 
     def settle(self) -> None:
@@ -281,6 +283,15 @@ class UndoBar(QFrame):
         gone = self._take()
         if gone is not None:
             self.settled.emit(gone)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        words = f"Deleted “{self._title}”"
+        metrics = self._label.fontMetrics()
+        self._label.setText(metrics.elidedText(words, Qt.TextElideMode.ElideRight, self._label.width()))
 
     def _undo(self) -> None:
         back = self._take()

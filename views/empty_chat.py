@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from views.theme import Theme
 
@@ -42,7 +42,10 @@ class EmptyChat(QWidget):
         self._open.clicked.connect(self.model_wanted)
         self._grid = QGridLayout()
         self._grid.setSpacing(8)
-        self._examples: list[QPushButton] = []
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1)
+        self._examples: list[ExampleCard] = []
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 24, 24, 24)
         column.setSpacing(12)
@@ -51,7 +54,14 @@ class EmptyChat(QWidget):
         column.addWidget(self._text)
         column.addSpacing(12)
         column.addWidget(self._open, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addLayout(self._grid)
+        self._cards = QWidget(self)
+        self._cards.setMaximumWidth(600)
+        self._cards.setLayout(self._grid)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(self._cards, 100)
+        row.addStretch(1)
+        column.addLayout(row)
         column.addStretch(3)
         self.set_examples(EXAMPLES)
         self.set_state("ready")
@@ -62,15 +72,11 @@ class EmptyChat(QWidget):
             button.deleteLater()
         self._examples = []
         for number, (title, text) in enumerate(examples):
-            button = QPushButton(f"{title}\n{text}", self)
-            button.setObjectName(f"example{number}")
-            button.setProperty("kind", "example")
-            button.setAccessibleName(f"Example: {text}")
-            button.setToolTip(text)
-            button.setMinimumWidth(120)
-            button.clicked.connect(self._choose(text))
-            self._grid.addWidget(button, number // 2, number % 2)
-            self._examples.append(button)
+            card = ExampleCard(title, text, self)
+            card.setObjectName(f"example{number}")
+            card.chosen.connect(self.example_chosen)
+            self._grid.addWidget(card, number // 2, number % 2)
+            self._examples.append(card)
 
     def set_state(self, state: str, detail: str = "") -> None:
         """ "ready", "loading" (``detail``: the model's name) or "no-model" (``detail``: why, if known)."""
@@ -90,11 +96,48 @@ class EmptyChat(QWidget):
         self._title.setText(titles[state])
         self._text.setText(texts[state])
         self._open.setVisible(state == "no-model")
-        for button in self._examples:
-            button.setVisible(state != "no-model")
+        self._cards.setVisible(state != "no-model")
 
-    def _choose(self, text: str) -> Callable[[], None]:
-        def chosen() -> None:
-            self.example_chosen.emit(text)
 
-        return chosen
+class ExampleCard(QPushButton):
+    """A button with a title and a text that wraps."""
+
+    chosen = Signal(str)
+
+    def __init__(self, title: str, text: str, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._words = text
+        self.setProperty("kind", "example")
+        self.setAccessibleName(f"Example: {text}")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 8, 12, 10)
+        column.setSpacing(4)
+        for words, tone in ((title, "text"), (text, "muted")):
+            label = QLabel(words, self)
+            label.setProperty("tone", tone)
+            if tone == "text":
+                label.setProperty("weight", "strong")
+            label.setWordWrap(True)
+            label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+            column.addWidget(label)
+        column.addStretch(1)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.clicked.connect(self._tell)
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        layout = self.layout()
+        return layout.totalHeightForWidth(width) if layout is not None else 0
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, self.heightForWidth(240))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(120, self.heightForWidth(max(120, self.width())))
+
+    def _tell(self) -> None:
+        self.chosen.emit(self._words)

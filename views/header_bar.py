@@ -166,7 +166,7 @@ class ContextGauge(QWidget):
         self._theme = theme
         self._used = self._total = 0
         self.setObjectName("contextGauge")
-        self.setFixedSize(212, 24)
+        self.setFixedSize(200, 24)
         self.setAccessibleName("Context")
         theme.changed.connect(self.update)
         self.set_fill(0, 0)

@@ -64,7 +64,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("mainWindow")
         self.setWindowTitle("Model Loupe")
         self.setAcceptDrops(True)
-        self.setMinimumSize(760, 480)
+        self.setMinimumSize(880, 480)
         self.header, self.conversations, self.chat = header, conversations, chat
         self.inspector, self.status, self._intents = inspector, status, intents
         self._closable = True
@@ -81,6 +81,9 @@ class MainWindow(QMainWindow):
         status_bar.setSizeGripEnabled(False)
         status_bar.setContentsMargins(0, 0, 0, 0)
         status_bar.addWidget(status, 1)
+        layout = status_bar.layout()
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
         self.setStatusBar(status_bar)
         self._drop_hint = QLabel("Drop a model folder, a GGUF file or a document", self)
         self._drop_hint.setObjectName("dropHint")

@@ -92,7 +92,7 @@ def sequential_scale(surface: str, text: str) -> tuple[Tint, ...]:
     for level in range(LEVELS):
         t = level / (LEVELS - 1)
         color = cividis(t if dark else 1.0 - t)
-        share = 0.08 + 0.32 * t if dark else 0.12 + 0.38 * t
+        share = 0.06 + 0.34 * t if dark else 0.06 + 0.44 * t
         tints.append(Tint(readable(base, color, share, ink), _underline(base, color), _weight(t)))
     return tuple(tints)
 

@@ -29,6 +29,7 @@ class RawPrompt(QWidget):
         self.editor.setObjectName("rawPromptEditor")
         self.editor.setAccessibleName("Raw text of the prompt")
         self.editor.setFont(theme.mono(BODY))
+        self.editor.document().setDocumentMargin(0)
         self.editor.setPlaceholderText("Write a text that the model should continue")
         self.editor.textChanged.connect(self._changed)
         self._render = QPushButton("Take from the chat", self)
@@ -51,7 +52,7 @@ class RawPrompt(QWidget):
         for button in (self._render, self._send, self._stop):
             tools.addWidget(button)
         top = QHBoxLayout()
-        top.setContentsMargins(16, 8, 16, 8)
+        top.setContentsMargins(16, 0, 16, 8)
         top.addWidget(self._note)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -53,6 +53,7 @@ class SystemPrompt(QWidget):
         self.fold = QToolButton()
         self.fold.setObjectName("systemPromptFold")
         self.fold.setCheckable(True)
+        self.fold.setProperty("kind", "fold")
         self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.fold.setIconSize(QSize(12, 12))
         self.fold.setAccessibleName("System prompt")

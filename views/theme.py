@@ -193,9 +193,11 @@ class Theme(QObject):
 
 def style_sheet(colors: Colors) -> str:
     """``resources/styles/app.qss`` with the theme's colours and sizes filled in."""
-    source = resources.files("resources").joinpath("styles", "app.qss").read_text(encoding="utf-8")
+    styles = resources.files("resources").joinpath("styles")
+    source = styles.joinpath("app.qss").read_text(encoding="utf-8")
+    caret = styles.joinpath("caret-dark.svg" if colors is DARK else "caret-light.svg")
     sizes = {"caption": f"{CAPTION}px", "body": f"{BODY}px", "reading": f"{READING}px", "title": f"{TITLE}px"}
-    return Template(source).substitute(asdict(colors) | sizes)
+    return Template(source).substitute(asdict(colors) | sizes | {"caret": str(caret).replace("\\", "/")})
 
 
 def _palette(colors: Colors) -> QPalette:

@@ -1,4 +1,7 @@
-"""A stretch of tokens laid out as lines: what is drawn for each, and where it stands."""
+"""A stretch of tokens laid out as lines: what is drawn for each, and where it stands.
+
+Spaces stay what they are, so that lines break between words; a dot is painted in the middle of each.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,26 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QFont, QFontMetricsF, QTextLayout, QTextOption
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QPolygonF,
+    QTextCharFormat,
+    QTextLayout,
+    QTextLine,
+    QTextOption,
+)
 
 from views.models.tokens import TokenTrack, token_label
 from views.models.transcript import ShownMessage
-from views.reading_area import Piece
+from views.reading_column import Piece
+from views.theme import READING, Theme
 
 #: Longest stretch that is laid out at once, in characters.
 LONGEST = 1200
 LINE_SPACING = 1.55
 
-_SPACE, _TAB, _BREAK = "·", "→   ", "↵"
+_BREAK = "↵"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,10 @@ class Cell:
     end: int
     text: str
     special: bool = False
-    breaks: bool = False
+
+
+#: A tint as it is painted: its place and colour, and those of its underline.
+PaintedTint = tuple[QRectF, QColor, QRectF, QColor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +55,8 @@ class Box:
 
 
 def visible_text(text: str) -> str:
-    """White space as faint marks, so that it can be seen; line breaks keep their place."""
-    shown = text.replace(" ", _SPACE).replace("\t", _TAB).replace("\r", "␍")
-    return shown.replace("\n", _BREAK)
-
-
-def cells_of(message: ShownMessage, first_span: int, start: int) -> list[Cell]:
-    """Cells from span ``first_span`` on, with the text before the first token if ``first_span`` is 0."""
-    track = message.track
-    cells = []
-    if first_span == 0:
-        untracked = message.text[start : max(track.origin, 0)] if len(track) else message.text[start:]
-        for line in untracked.splitlines(keepends=True):
-            ended = line.endswith("\n")
-            cells.append(Cell(None, start, start + len(line), line.rstrip("\n"), breaks=ended))
-            start += len(line)
-    cells.extend(_cell(track, span) for span in track.spans[first_span:])
-    return cells
+    """Line breaks as marks that still break the line, except the last one, which ends the piece."""
+    return text.replace("\r", "␍").replace("\n", f"{_BREAK}\u2028").removesuffix("\u2028")
 
 
 def _cell(track: TokenTrack, span: tuple[int, int]) -> Cell:
@@ -69,53 +69,54 @@ def _cell(track: TokenTrack, span: tuple[int, int]) -> Cell:
     if not text:
         label = " ".join(token_label(track[number]) for number in range(first, end))
         return Cell(span, start, stop, f"\u2009{label}\u2009", special=True)
-    return Cell(span, start, stop, visible_text(text), breaks="\n" in text)
+    return Cell(span, start, stop, visible_text(text))
 
 
 class TokenPiece(Piece):
-    """Cells up to a line break, or up to :data:`LONGEST` characters."""
+    """Spans ``first`` to ``last`` (exclusive) of a message, or text that has no tokens (``first == last``).
 
-    def __init__(self, cells: list[Cell], font: QFont) -> None:
-        super().__init__(cells[0].start, cells[-1].end)
-        self.cells = cells
-        self._font = font
+    It ends at a line break or after about :data:`LONGEST` characters. Cells are made when it is first seen.
+    """
+
+    def __init__(
+        self, message: ShownMessage, theme: Theme, first: int, last: int, start: int, end: int
+    ) -> None:
+        super().__init__(start, end)
+        self.first, self.last = first, last
+        self._message, self._theme, self._font = message, theme, theme.mono(READING)
         self._layout: QTextLayout | None = None
-        self._boxes: list[Box] = []
-        self._starts: list[int] = []
-
-    @property
-    def open(self) -> bool:
-        """Whether more tokens may still belong to this stretch."""
-        return not self.cells[-1].breaks and sum(len(cell.text) for cell in self.cells) < LONGEST
-
-    @property
-    def boxes(self) -> list[Box]:
-        """Where each cell stands; a cell that runs over a line's end has several boxes."""
-        return self._boxes
+        self.boxes: list[Box] = []
+        self.spaces = QPolygonF()
+        self.tints: tuple[object, list[PaintedTint]] | None = None
 
     @property
     def text_layout(self) -> QTextLayout | None:
         """The laid out text."""
         return self._layout
 
-    def add(self, cells: list[Cell]) -> None:
-        """More tokens came."""
-        self.cells.extend(cells)
-        self.end = self.cells[-1].end
-        self.exact = False
+    def grow(self, last: int, end: int) -> None:
+        """More spans belong to the piece now, or its last one has changed."""
+        self.last, self.end, self.exact = last, end, False
+
+    def cells(self) -> list[Cell]:
+        """What is drawn for each span."""
+        if self.first == self.last:
+            text = self._message.text[self.start : self.end]
+            return [Cell(None, self.start, self.end, visible_text(text))]
+        track = self._message.track
+        return [_cell(track, span) for span in track.spans[self.first : self.last]]
 
     def estimate(self, width: float) -> float:
-        metrics = QFontMetricsF(self._font)
-        columns = max(8.0, width / metrics.averageCharWidth())
-        size = sum(len(cell.text) for cell in self.cells)
-        return (1 + size // columns) * self._line_height()
+        columns = max(8.0, width / QFontMetricsF(self._font).averageCharWidth())
+        return (1 + (self.end - self.start) // columns) * self._line_height()
 
     def measure(self, width: float) -> float:
-        text = "".join(cell.text for cell in self.cells)
-        layout = QTextLayout(text, self._font)
+        cells = self.cells()
+        layout = QTextLayout("".join(cell.text for cell in cells), self._font)
         option = QTextOption()
         option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         layout.setTextOption(option)
+        layout.setFormats(self._marks(cells))
         layout.beginLayout()
         y, height = 0.0, self._line_height()
         while True:
@@ -127,24 +128,25 @@ class TokenPiece(Piece):
             y += height
         layout.endLayout()
         self._layout = layout
-        self._place_boxes()
+        self._place_boxes(cells, layout)
+        self.tints = None
         return y
 
     def box_at(self, point: QPointF) -> Box | None:
         """The cell under a point of the piece."""
-        for box in self._boxes:
+        for box in self.boxes:
             if box.rect.contains(point):
                 return box
         return None
 
     def y_of(self, offset: int) -> float:
-        for box in self._boxes:
+        for box in self.boxes:
             if box.cell.end > offset:
                 return box.rect.top()
-        return self._boxes[-1].rect.top() if self._boxes else 0.0
+        return self.boxes[-1].rect.top() if self.boxes else 0.0
 
     def offset_at(self, y: float) -> int:
-        for box in self._boxes:
+        for box in self.boxes:
             if box.rect.bottom() > y:
                 return box.cell.start
         return self.start
@@ -152,45 +154,89 @@ class TokenPiece(Piece):
     def _line_height(self) -> float:
         return round(QFontMetricsF(self._font).height() * LINE_SPACING)
 
-    def _place_boxes(self) -> None:
-        layout, height = self._layout, self._line_height()
-        self._boxes = []
-        if layout is None:
-            return
+    def _marks(self, cells: list[Cell]) -> list[QTextLayout.FormatRange]:
+        """Line break marks and special tokens are drawn fainter than text."""
+        ranges = []
+        position = 0
+        for cell in cells:
+            if cell.special:
+                ranges.append(_range(position, len(cell.text), self._theme.color("muted")))
+            else:
+                at = cell.text.find(_BREAK)
+                while at >= 0:
+                    ranges.append(_range(position + at, 1, self._theme.color("faint")))
+                    at = cell.text.find(_BREAK, at + 1)
+            position += len(cell.text)
+        return ranges
+
+    def _place_boxes(self, cells: list[Cell], layout: QTextLayout) -> None:
+        height = self._line_height()
+        self.boxes = []
+        points: list[QPointF] = []
         starts, position = [], 0
-        for cell in self.cells:
+        for cell in cells:
             starts.append(position)
             position += len(cell.text)
         starts.append(position)
+        half = QFontMetricsF(self._font).horizontalAdvance(" ") / 2
         for number in range(layout.lineCount()):
             line = layout.lineAt(number)
             first, end = line.textStart(), line.textStart() + line.textLength()
+            top = number * height
             at = max(0, bisect_right(starts, first) - 1)
-            while at < len(self.cells) and starts[at] < end:
+            while at < len(cells) and starts[at] < end:
                 left, right = max(starts[at], first), min(starts[at + 1], end)
-                if right > left or starts[at] == starts[at + 1]:
-                    xs = (self._x(line, left), self._x(line, right))
-                    rect = QRectF(min(xs), number * height, abs(xs[1] - xs[0]), height)
-                    self._boxes.append(Box(self.cells[at], rect))
+                text = cells[at].text
+                if right > left:
+                    xs = (_x(line, left), _x(line, right))
+                    rect = QRectF(min(xs), top, abs(xs[1] - xs[0]), height)
+                    self.boxes.append(Box(cells[at], rect))
+                    space = text.find(" ", left - starts[at], right - starts[at])
+                    while space >= 0:
+                        points.append(QPointF(_x(line, starts[at] + space) + half, top + height / 2 + 1))
+                        space = text.find(" ", space + 1, right - starts[at])
                 at += 1
-
-    @staticmethod
-    def _x(line: object, position: int) -> float:
-        x = line.cursorToX(position)  # type: ignore[attr-defined]
-        return float(x[0] if isinstance(x, tuple) else x)
+        self.spaces = QPolygonF(points)
 
 
-def pieces_of(cells: list[Cell], font: QFont) -> list[TokenPiece]:
-    """Cut cells into pieces at line breaks, or where they become too long."""
+def _x(line: QTextLine, position: int) -> float:
+    """Where the cursor stands before this character."""
+    x: object = line.cursorToX(position)
+    return float(x[0] if isinstance(x, tuple) else x)  # type: ignore[arg-type]
+
+
+def _range(start: int, length: int, color: QColor) -> QTextLayout.FormatRange:
+    look = QTextCharFormat()
+    look.setForeground(color)
+    found = QTextLayout.FormatRange()
+    found.start, found.length, found.format = start, length, look
+    return found
+
+
+def cut_spans(message: ShownMessage, theme: Theme, first: int) -> list[TokenPiece]:
+    """Pieces for the spans from number ``first`` on."""
+    track = message.track
+    spans = track.spans
     pieces: list[TokenPiece] = []
-    waiting: list[Cell] = []
-    size = 0
-    for cell in cells:
-        waiting.append(cell)
-        size += len(cell.text)
-        if cell.breaks or size >= LONGEST:
-            pieces.append(TokenPiece(waiting, font))
-            waiting, size = [], 0
-    if waiting:
-        pieces.append(TokenPiece(waiting, font))
+    begun, size = first, 0
+    for number in range(first, len(spans)):
+        text = track[spans[number][1] - 1].text
+        size += len(text) + 1
+        if text.endswith("\n") or size >= LONGEST or number + 1 == len(spans):
+            start, end = track.start(spans[begun][0]), track.end(spans[number][1] - 1)
+            pieces.append(TokenPiece(message, theme, begun, number + 1, start, end))
+            begun, size = number + 1, 0
+    return pieces
+
+
+def cut_text(message: ShownMessage, theme: Theme) -> list[TokenPiece]:
+    """Pieces for the text before the first token; all of it where there are no tokens."""
+    track = message.track
+    stop = min(max(track.origin, 0), len(message.text)) if len(track) else len(message.text)
+    pieces, position = [], 0
+    while position < stop:
+        line = message.text.find("\n", position, stop) + 1 or stop
+        end = min(line, position + LONGEST)
+        pieces.append(TokenPiece(message, theme, 0, 0, position, end))
+        position = end
     return pieces

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
 from PySide6.QtGui import (
-    QColor,
     QHideEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPen,
-    QTextCharFormat,
-    QTextLayout,
 )
 
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.tokens import Measure, measured, prominence
 from views.models.transcript import ShownMessage, TranscriptModel
-from views.paint import LEVELS, Tint, sequential_scale
-from views.reading_area import Item, Piece, ReadingArea
-from views.theme import READING, Theme
-from views.token_layout import Box, Cell, TokenPiece, cells_of, pieces_of
+from views.paint import LEVELS, sequential_scale
+from views.reading_area import ReadingArea
+from views.reading_column import Item, Piece
+from views.theme import Theme
+from views.token_layout import Box, PaintedTint, TokenPiece, cut_spans, cut_text
 
 #: Tokens that Ctrl+Left and Ctrl+Right pass at once.
 _STRIDE = 10
@@ -39,7 +37,6 @@ class TokenView(ReadingArea):
         self.setObjectName("tokenView")
         self.setAccessibleName("Tokens of the conversation")
         self._measure: Measure = "surprisal"
-        self._spans_shown: dict[MessageId, int] = {}
         self._asked: set[MessageId] = set()
         model.tokens_changed.connect(self._tokens_changed)
         model.was_reset.connect(self._asked.clear)
@@ -57,42 +54,35 @@ class TokenView(ReadingArea):
     # --- pieces
 
     def make_pieces(self, message: ShownMessage) -> list[Piece]:
-        self._spans_shown[message.id] = len(message.track.spans)
-        return list(pieces_of(cells_of(message, 0, 0), self.theme.mono(READING)))
+        return [*cut_text(message, self.theme), *cut_spans(message, self.theme, 0)]
 
     def _tokens_changed(self, message_id: MessageId, first: int) -> None:
-        item = self._item(message_id)
-        last = item.pieces[-1] if item.pieces else None
-        if first == 0 or not isinstance(last, TokenPiece):
+        if self._stale or not self.column.item(message_id).built:
+            self._settle_soon()
+            return
+        item = self.column.item(message_id)
+        if first == 0:
             item.pieces = self.make_pieces(item.message)
         else:
-            self._extend(item, first)
+            self._extend(item, item.message.track.span_number(first))
         self.item_changed(item)
 
-    def _extend(self, item: Item, first: int) -> None:
-        """Add the spans from token ``first`` on; the span that was open is made anew."""
-        track = item.message.track
-        span = track.span_number(first)
-        keep = track.spans[span][0]
-        while item.pieces:
-            last = item.pieces[-1]
-            assert isinstance(last, TokenPiece)
-            last.cells = [cell for cell in last.cells if cell.span is None or cell.span[0] < keep]
-            if last.cells:
+    def _extend(self, item: Item, span: int) -> None:
+        """Cut anew from the last piece that reaches to this span; the piece itself stays."""
+        pieces = item.pieces
+        old: TokenPiece | None = None
+        while pieces:
+            last = pieces[-1]
+            if not isinstance(last, TokenPiece) or last.last < span or last.first == last.last:
                 break
-            item.pieces.pop()
-        cells = cells_of(item.message, span, 0) if span else cells_of(item.message, 0, 0)
-        if not span:
-            item.pieces = []
-        tail = item.pieces[-1] if item.pieces else None
-        if isinstance(tail, TokenPiece) and tail.open:
-            taken: list[Cell] = []
-            while cells and tail.open and not (taken and taken[-1].breaks):
-                taken.append(cells.pop(0))
-                if sum(len(cell.text) for cell in taken) > 400:
-                    break
-            tail.add(taken)
-        item.pieces.extend(pieces_of(cells, self.theme.mono(READING)))
+            old = last
+            pieces.pop()
+        fresh = cut_spans(item.message, self.theme, old.first if old is not None else span)
+        if old is not None and fresh:
+            if span < old.last or fresh[0].last != old.last:
+                old.grow(fresh[0].last, fresh[0].end)
+            fresh[0] = old
+        pieces.extend(fresh)
 
     def piece_shown(self, item: Item, piece: Piece, rect: QRectF) -> None:
         message = item.message
@@ -106,60 +96,51 @@ class TokenView(ReadingArea):
     def paint_piece(self, painter: QPainter, item: Item, piece: Piece, clip: QRectF) -> None:
         if not isinstance(piece, TokenPiece) or piece.text_layout is None:
             return
-        colors = self.theme.colors
-        scale = sequential_scale(colors.surface, colors.text)
-        current = self.focus_model.current
-        in_focus = current if current is not None and current.message_id == item.message.id else None
-        shown = [
-            box for box in piece.boxes if box.rect.bottom() >= clip.top() and box.rect.top() <= clip.bottom()
-        ]
-        for box in shown:
-            self._paint_tint(painter, item, box, scale)
+        for rect, color, line, line_color in self._tints(item, piece):
+            painter.fillRect(rect, color)
+            if line_color is not color:
+                painter.fillRect(line, line_color)
+        painter.setPen(QPen(self.theme.color("faint"), 1.6, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.drawPoints(piece.spaces)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(self.theme.color("faint"), 1))
+        for box in piece.boxes:
+            if box.cell.special:
+                painter.drawRoundedRect(box.rect.adjusted(1, 3, -1, -3), 4, 4)
         painter.setPen(self.theme.color("text"))
-        piece.text_layout.draw(painter, QPointF(0, 0), self._formats(piece), clip)
-        for box in shown:
-            span = box.cell.span
-            if in_focus is not None and span and in_focus.start < span[1] and span[0] < in_focus.end:
-                self._paint_focus(painter, box)
+        piece.text_layout.draw(painter, QPointF(0, 0))
+        current = self.focus_model.current
+        if current is not None and current.message_id == item.message.id:
+            for box in piece.boxes:
+                span = box.cell.span
+                if span and current.start < span[1] and span[0] < current.end:
+                    self._paint_focus(painter, box)
 
-    def _paint_tint(self, painter: QPainter, item: Item, box: Box, scale: tuple[Tint, ...]) -> None:
-        span = box.cell.span
-        if span is None:
-            return
-        rect = box.rect.adjusted(0.5, 2, -0.5, -2)
-        value = measured(item.message.track.tokens[span[0] : span[1]], self._measure)
-        if value is not None:
+    def _tints(self, item: Item, piece: TokenPiece) -> list[PaintedTint]:
+        """The piece's tints, kept until the measure, the theme or the tokens change."""
+        colors = self.theme.colors
+        key = (self._measure, colors.surface)
+        if piece.tints is not None and piece.tints[0] == key:
+            return piece.tints[1]
+        scale = sequential_scale(colors.surface, colors.text)
+        tokens = item.message.track.tokens
+        painted: list[PaintedTint] = []
+        for box in piece.boxes:
+            span = box.cell.span
+            value = measured(tokens[span[0] : span[1]], self._measure) if span else None
+            if value is None:
+                continue
             tint = scale[round(prominence(value, self._measure) * (LEVELS - 1))]
-            painter.fillRect(rect, tint.background)
-            if tint.weight:
-                line = QRectF(rect.left(), rect.bottom() - tint.weight, rect.width(), tint.weight)
-                painter.fillRect(line, tint.underline)
-        if box.cell.special:
-            painter.setPen(QPen(self.theme.color("faint"), 1))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(rect.adjusted(0.5, 1, -0.5, -1), 4, 4)
+            rect = box.rect.adjusted(0.5, 2, -0.5, -2)
+            line = QRectF(rect.left(), rect.bottom() - tint.weight, rect.width(), tint.weight)
+            painted.append((rect, tint.background, line, tint.underline if tint.weight else tint.background))
+        piece.tints = (key, painted)
+        return painted
 
     def _paint_focus(self, painter: QPainter, box: Box) -> None:
         painter.setPen(QPen(self.theme.color("accent"), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(box.rect.adjusted(0, 1, 0, -1), 3, 3)
-
-    def _formats(self, piece: TokenPiece) -> list[QTextLayout.FormatRange]:
-        """Faint white space marks and muted special tokens."""
-        key = (id(piece), len(piece.cells), self.theme.dark)
-        del key
-        faint, muted = self.theme.color("faint"), self.theme.color("muted")
-        ranges = []
-        position = 0
-        for cell in piece.cells:
-            if cell.special or cell.span is None:
-                ranges.append(_range(position, len(cell.text), muted))
-            else:
-                for offset, char in enumerate(cell.text):
-                    if char in "·→↵␍":
-                        ranges.append(_range(position + offset, 1, faint))
-            position += len(cell.text)
-        return ranges
 
     # --- the mouse and the keys
 
@@ -258,11 +239,3 @@ class TokenView(ReadingArea):
                 self._focus_span(message.id, 0 if step > 0 else -1)
                 return
             position += step
-
-
-def _range(start: int, length: int, color: QColor) -> QTextLayout.FormatRange:
-    look = QTextCharFormat()
-    look.setForeground(color)
-    found = QTextLayout.FormatRange()
-    found.start, found.length, found.format = start, length, look
-    return found

@@ -34,11 +34,13 @@ from views.markdown import (
 )
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.transcript import ShownMessage, TranscriptModel
-from views.reading_area import Item, Piece, ReadingArea
+from views.reading_area import ReadingArea
+from views.reading_column import Item, Piece
 from views.theme import CAPTION, TEXT_COLUMNS, Theme
 from views.transcript_selection import Place, Selection
 
 CODE_BAR, CODE_PADDING = 28.0, 12.0
+_FAR = 1 << 30
 
 
 class BlockPiece(Piece):
@@ -182,7 +184,10 @@ class TranscriptView(ReadingArea):
         ]
 
     def _grow(self, message_id: MessageId, start: int) -> None:
-        item = self._item(message_id)
+        if self._stale or not self.column.item(message_id).built:
+            self._settle_soon()
+            return
+        item = self.column.item(message_id)
         pieces = item.pieces
         tail = pieces[-1] if pieces else None
         first = 0
@@ -217,7 +222,9 @@ class TranscriptView(ReadingArea):
         return old
 
     def _finished(self, message_id: MessageId) -> None:
-        item = self._item(message_id)
+        if self._stale:
+            return
+        item = self.column.item(message_id)
         for piece in item.pieces:
             if isinstance(piece, BlockPiece) and piece.plain:
                 piece.finish(piece.block)
@@ -243,7 +250,7 @@ class TranscriptView(ReadingArea):
         if not isinstance(piece, BlockPiece) or piece.document is None:
             return
         if piece.is_code:
-            self._paint_code_frame(painter, piece, self.text_width(item))
+            self._paint_code_frame(painter, piece, self.column.text_width(item))
         painter.translate(piece.origin)
         context = QAbstractTextDocumentLayout.PaintContext()
         context.clip = clip.translated(-piece.origin.x(), -piece.origin.y()).adjusted(0, -2, 24, 2)
@@ -265,7 +272,7 @@ class TranscriptView(ReadingArea):
 
     def _selections(self, item: Item, piece: BlockPiece) -> list[QAbstractTextDocumentLayout.Selection]:
         found = []
-        number, place = self.model.position(item.message.id), item.pieces.index(piece)
+        number, place = self.column.number(item), item.pieces.index(piece)
         size = piece.document.characterCount() - 1 if piece.document is not None else 0
         selected = self.selection.range_in(number, place, size)
         if selected is not None:
@@ -328,7 +335,7 @@ class TranscriptView(ReadingArea):
 
     def _whole_code(self, piece: BlockPiece) -> str:
         """The code of a block and of the pieces that continue it."""
-        for item in self._items:
+        for item in self.column.items:
             if piece in item.pieces:
                 at = item.pieces.index(piece)
                 parts = [piece.source]
@@ -344,12 +351,14 @@ class TranscriptView(ReadingArea):
     def selected_text(self) -> str:
         """What is selected, as it is shown."""
         parts = []
-        for number, item in enumerate(self._items):
+        for number, item in enumerate(self.column.items):
+            if self.selection.touches_item(number):
+                self.column.build(item)
             for place, piece in enumerate(item.pieces):
                 if not isinstance(piece, BlockPiece) or not self.selection.touches(number, place):
                     continue
                 if piece.document is None:
-                    self._ensure_exact(piece, item)
+                    self.column.ensure_exact(item, piece)
                 assert piece.document is not None
                 selected = self.selection.range_in(number, place, piece.document.characterCount() - 1)
                 if selected is not None:
@@ -362,7 +371,7 @@ class TranscriptView(ReadingArea):
         if bounds is None or bounds[0].item != bounds[1].item:
             return None
         first, last = bounds
-        item = self._items[first.item]
+        item = self.column.items[first.item]
         offsets = []
         for at in (first, last):
             piece = item.pieces[at.piece]
@@ -373,9 +382,9 @@ class TranscriptView(ReadingArea):
 
     def select_all(self) -> None:
         """Select the whole conversation."""
-        if self._items and self._items[-1].pieces:
+        if self.column.items:
             self.selection.start(Place(0, 0, 0))
-            self.selection.extend(Place(len(self._items) - 1, len(self._items[-1].pieces) - 1, 1 << 30))
+            self.selection.extend(Place(len(self.column.items) - 1, _FAR, _FAR))
             self.viewport().update()
 
     def _forget(self) -> None:
@@ -392,8 +401,8 @@ class TranscriptView(ReadingArea):
         item, piece, local = found
         if not isinstance(piece, BlockPiece):
             return None
-        self._ensure_exact(piece, item)
-        return Place(self.model.position(item.message.id), item.pieces.index(piece), piece.position_at(local))
+        self.column.ensure_exact(item, piece)
+        return Place(self.column.number(item), item.pieces.index(piece), piece.position_at(local))
 
     def _link_at(self, point: QPointF) -> str:
         found = self.hit(point)
@@ -438,7 +447,7 @@ class TranscriptView(ReadingArea):
         place = self._place_at(event.position())
         if place is None:
             return
-        piece = self._items[place.item].pieces[place.piece]
+        piece = self.column.items[place.item].pieces[place.piece]
         if isinstance(piece, BlockPiece) and piece.document is not None:
             cursor = QTextCursor(piece.document)
             cursor.setPosition(min(place.position, piece.document.characterCount() - 1))

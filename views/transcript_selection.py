@@ -46,6 +46,11 @@ class Selection:
             return None
         return min(self._anchor, self._cursor), max(self._anchor, self._cursor)
 
+    def touches_item(self, item: int) -> bool:
+        """Whether any of a message may be selected."""
+        bounds = self.ordered()
+        return bounds is not None and bounds[0].item <= item <= bounds[1].item
+
     def touches(self, item: int, piece: int) -> bool:
         """Whether any of a piece may be selected."""
         bounds = self.ordered()
