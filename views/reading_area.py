@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -34,6 +35,14 @@ MARGIN = 32
 SCROLL_BAR = 10
 _NEAR_END = 8
 _LEFT_MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+
+
+class Place(NamedTuple):
+    """Where the reader is: the first character that is seen, and what is seen above its line, in px."""
+
+    message_id: MessageId
+    offset: int
+    above: float
 
 
 class ReadingArea(QAbstractScrollArea):
@@ -116,17 +125,21 @@ class ReadingArea(QAbstractScrollArea):
         """Where the text of a message begins in the viewport."""
         return self.column_rect().left() + item.inset
 
-    def place(self) -> tuple[MessageId, int] | None:
-        """The message and the character of its text that stand at the top of the view."""
+    def place(self) -> Place | None:
+        """What stands at the top of the view."""
         at = self.column.piece_at(self.scrolled)
         if at is None:
             return None
         item, piece = at
         y = self.scrolled - item.top - piece.top
-        return item.message.id, piece.offset_at(y) if y > 0 and piece.exact else piece.start
+        offset = piece.offset_at(y) if y > 0 and piece.exact else piece.start
+        return Place(item.message.id, offset, max(0.0, -y))
 
-    def go_to(self, message_id: MessageId, offset: int) -> None:
-        """Put a character of a message at the top of the view; without effect if it is not there."""
+    def go_to(self, message_id: MessageId, offset: int, above: float = 0.0) -> None:
+        """Put a character of a message at the top of the view, or ``above`` px below it.
+
+        Without effect if the message is not there.
+        """
         self._freshen()
         found = self.column.find(message_id, offset)
         if found is not None:
@@ -134,7 +147,7 @@ class ReadingArea(QAbstractScrollArea):
             item, piece = found
             self.column.ensure_exact(item, piece)
             self._set_range()
-            self._set_value(item.top + piece.top + piece.y_of(offset))
+            self._set_value(item.top + piece.top + piece.y_of(offset) - above)
             self._settle()
 
     def scroll_to_end(self) -> None:
@@ -287,7 +300,7 @@ class ReadingArea(QAbstractScrollArea):
         self.column.rebuild()
         self._return_to(anchor)
 
-    def _return_to(self, anchor: tuple[MessageId, int] | None) -> None:
+    def _return_to(self, anchor: Place | None) -> None:
         if self._following or anchor is None:
             self._settle()
         else:
