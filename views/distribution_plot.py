@@ -1,0 +1,327 @@
+"""How one step's distribution flows through the stages of sampling, and what each stage takes away.
+
+One bar a stage, each as wide as the whole probability (100 %). A token's segment is as wide as its
+probability and keeps its place, so that bands between the bars show what grew and what shrank; hatched
+segments are what the next stage removes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QBrush,
+    QColor,
+    QFocusEvent,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+)
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from inference.events import Token
+from views.models.candidates import StepModel, format_probability, visible_token
+from views.models.stages import StageRow, stage_rows
+from views.paint import contrast, mix
+from views.theme import CAPTION, GRID, Theme
+
+_BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
+_OTHERS = -1
+
+STAGE_TITLES = {
+    "raw": "Raw (the model's own)",
+    "penalties": "Penalties and bias",
+    "temperature": "Temperature",
+    "top-k": "Top-k",
+    "top-p": "Top-p",
+    "min-p": "Min-p",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A row with its place: text baseline box and bar box; ``bar`` is None for a stage that is off."""
+
+    row: StageRow
+    line: QRectF
+    bar: QRectF | None
+
+
+class DistributionPlot(QWidget):
+    """Paints the stages of one step; hovering or left/right follows one candidate through them.
+
+    Args:
+        step: The step to show.
+        theme: Colours and fonts.
+    """
+
+    def __init__(self, step: StepModel, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("distributionPlot")
+        self.setAccessibleName("Distribution of this step, stage by stage")
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMouseTracking(True)
+        self._step, self._theme = step, theme
+        self._rows: tuple[StageRow, ...] = ()
+        self._marked: int | None = None
+        step.changed.connect(self._update_rows)
+        theme.changed.connect(self.update)
+        self._update_rows()
+
+    @property
+    def rows(self) -> tuple[StageRow, ...]:
+        """The stages that are shown."""
+        return self._rows
+
+    @property
+    def marked(self) -> int | None:
+        """Number of the candidate that is followed through the stages."""
+        return self._marked
+
+    def sizeHint(self) -> QSize:
+        """As high as the stages that act need."""
+        acting = max(1, sum(row.acts for row in self._rows))
+        idle = sum(not row.acts for row in self._rows)
+        return QSize(260, acting * (_LINE + _BAR + _GAP) + (_LINE if idle else 0))
+
+    def minimumSizeHint(self) -> QSize:
+        """The height cannot shrink."""
+        return QSize(120, self.sizeHint().height())
+
+    def describe(self) -> str:
+        """The plot in words, for screen readers and tooltips."""
+        return "; ".join(
+            f"{STAGE_TITLES.get(row.name, row.name)}: {_effect(row, self._rows)}" for row in self._rows
+        )
+
+    # --- following one candidate ----------------------------------------------------------------------------
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Follow the candidate under the pointer."""
+        self._mark(self._candidate_at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Stop following."""
+        if not self.hasFocus():
+            self._mark(None)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Left and right walk the candidates."""
+        token = self._step.token
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is None or token is None or not token.candidates:
+            super().keyPressEvent(event)
+            return
+        last = len(token.candidates) - 1
+        self._mark(min(max((self._marked if self._marked is not None else -1) + step, 0), last))
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Start with the chosen token."""
+        super().focusInEvent(event)
+        token = self._step.token
+        if self._marked is None and token is not None and event.reason() != Qt.FocusReason.MouseFocusReason:
+            ids = [candidate.id for candidate in token.candidates]
+            self._mark(ids.index(token.id) if token.id in ids else None)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Stop following."""
+        super().focusOutEvent(event)
+        self._mark(None)
+
+    def event(self, event: QEvent) -> bool:
+        """Explain what is under the pointer."""
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            QToolTip.showText(event.globalPos(), self._explain(QPointF(event.pos())), self)
+            return True
+        return super().event(event)
+
+    # --- painting -------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint bands first, bars over them, words last."""
+        token = self._step.token
+        if token is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(self._theme.font(CAPTION))
+        placed = self._place()
+        acting = [(place.row, place.bar) for place in placed if place.bar is not None]
+        for (above, top), (below, bottom) in pairwise(acting):
+            self._paint_bands(painter, above, top, below, bottom)
+        for number, (row, bar) in enumerate(acting):
+            cut = acting[number + 1][0].cut if number + 1 < len(acting) else ()
+            self._paint_bar(painter, token, row, bar, cut)
+        self._paint_words(painter, placed)
+        if self.hasFocus():
+            painter.setPen(QPen(self._theme.color("accent"), 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+
+    def _place(self) -> list[_Placed]:
+        placed, y = [], 0.0
+        width = float(self.width())
+        idle = [row for row in self._rows if not row.acts]
+        for row in self._rows:
+            if row.acts:
+                placed.append(_Placed(row, QRectF(0, y, width, _LINE), QRectF(0, y + _LINE, width, _BAR)))
+                y += _LINE + _BAR + _GAP
+        placed += [_Placed(row, QRectF(0, y, width, _LINE), None) for row in idle]
+        return placed
+
+    def _segments(self, row: StageRow, bar: QRectF) -> list[tuple[int, QRectF]]:
+        """Boxes of the candidates that are left, in their order, then of all other tokens."""
+        boxes, x = [], bar.left()
+        for number, probability in (*enumerate(row.probs), (_OTHERS, row.others)):
+            width = probability * bar.width()
+            boxes.append((number, QRectF(x, bar.top(), width, bar.height())))
+            x += width
+        return boxes
+
+    def _fill(self, token: Token, number: int) -> QColor:
+        colors = self._theme
+        surface, text = colors.color("window"), colors.color("text")
+        if number == _OTHERS:
+            return mix(surface, text, 0.06)
+        if token.candidates[number].id == token.id:
+            return colors.color("accent")
+        return mix(surface, text, 0.34 if number % 2 else 0.24)
+
+    def _paint_bar(
+        self, painter: QPainter, token: Token, row: StageRow, bar: QRectF, cut: tuple[int, ...]
+    ) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        for number, box in self._segments(row, bar):
+            if box.width() <= 0:
+                continue
+            fill = self._fill(token, number)
+            shown = box.adjusted(0, 0, -1 if box.width() > 3 else 0, 0)
+            painter.fillRect(shown, fill)
+            if number in cut:
+                painter.fillRect(shown, mix(self._theme.color("window"), fill, 0.35))
+                painter.fillRect(shown, QBrush(self._theme.color("text"), Qt.BrushStyle.BDiagPattern))
+            elif number == _OTHERS:
+                painter.fillRect(shown, QBrush(self._theme.color("faint"), Qt.BrushStyle.Dense7Pattern))
+            else:
+                self._paint_token(painter, token, number, shown, fill)
+            if number == self._marked:
+                painter.setPen(QPen(self._theme.color("text"), 2))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawRect(shown.adjusted(1, 1, -1, -1))
+                painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_token(self, painter: QPainter, token: Token, number: int, box: QRectF, fill: QColor) -> None:
+        candidate = token.candidates[number]
+        text = visible_token(candidate.text, candidate.id)
+        painter.setFont(self._theme.mono(CAPTION))
+        if painter.fontMetrics().horizontalAdvance(text) + GRID <= box.width():
+            inks = (self._theme.color("text"), self._theme.color("on_accent"))
+            painter.setPen(max(inks, key=lambda ink: contrast(ink, fill)))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+            painter.setPen(Qt.PenStyle.NoPen)
+        painter.setFont(self._theme.font(CAPTION))
+
+    def _paint_bands(
+        self, painter: QPainter, above: StageRow, top: QRectF, below: StageRow, bottom: QRectF
+    ) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        token = self._step.token
+        pairs = zip(self._segments(above, top), self._segments(below, bottom), strict=True)
+        for (number, upper), (_, lower) in pairs:
+            if token is None or upper.width() < 0.5 or lower.width() < 0.5:
+                continue
+            color = QColor(self._fill(token, number))
+            color.setAlpha(130 if number == self._marked else 45)
+            painter.setBrush(color)
+            corners = [upper.bottomLeft(), upper.bottomRight(), lower.topRight(), lower.topLeft()]
+            painter.drawPolygon(QPolygonF(corners))
+
+    def _paint_words(self, painter: QPainter, placed: list[_Placed]) -> None:
+        muted, text = self._theme.color("muted"), self._theme.color("text")
+        idle = [STAGE_TITLES.get(p.row.name, p.row.name) for p in placed if p.bar is None]
+        for place in placed:
+            if place.bar is None:
+                continue
+            painter.setPen(text)
+            title = STAGE_TITLES.get(place.row.name, place.row.name)
+            painter.drawText(place.line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, title)
+            painter.setPen(text if place.row.removed > 0 else muted)
+            effect = self._marked_effect(place.row) or _effect(place.row, self._rows)
+            painter.drawText(place.line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, effect)
+        if idle:
+            painter.setPen(self._theme.color("muted"))
+            words = f"Off: {', '.join(idle)}"
+            line = next(p.line for p in placed if p.bar is None)
+            fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(line.width()))
+            painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, fitted)
+
+    def _marked_effect(self, row: StageRow) -> str:
+        token = self._step.token
+        if self._marked is None or token is None or self._marked >= len(row.probs):
+            return ""
+        candidate = token.candidates[self._marked]
+        text = visible_token(candidate.text, candidate.id)
+        probability = row.probs[self._marked]
+        return f"{text}  {format_probability(probability) if probability else 'removed'}"
+
+    # --- what is where --------------------------------------------------------------------------------------
+
+    def _candidate_at(self, point: QPointF) -> int | None:
+        for place in self._place():
+            if place.bar is not None and place.bar.contains(point):
+                for number, box in self._segments(place.row, place.bar):
+                    if box.contains(point):
+                        return number if number != _OTHERS else None
+        return None
+
+    def _explain(self, point: QPointF) -> str:
+        token = self._step.token
+        number = self._candidate_at(point)
+        if token is None or number is None:
+            return self.describe().replace("; ", "\n")
+        candidate = token.candidates[number]
+        lines = [f"{visible_token(candidate.text, candidate.id)}  (id {candidate.id})"]
+        for row in self._rows:
+            probability = row.probs[number]
+            lines.append(f"{STAGE_TITLES.get(row.name, row.name)}: {format_probability(probability)}")
+        return "\n".join(lines)
+
+    def _mark(self, number: int | None) -> None:
+        if number != self._marked:
+            self._marked = number
+            self.update()
+
+    def _update_rows(self) -> None:
+        height = self.sizeHint().height()
+        self._rows = stage_rows(self._step.stages)
+        token = self._step.token
+        if self._marked is not None and (token is None or self._marked >= len(token.candidates)):
+            self._marked = None
+        if self.sizeHint().height() != height:
+            self.updateGeometry()
+        if self.isVisible():
+            self.setAccessibleDescription(self.describe())
+        self.update()
+
+
+def _effect(row: StageRow, rows: tuple[StageRow, ...]) -> str:
+    """What a stage did, in a few words."""
+    if not row.acts:
+        return "off"
+    if row is rows[0]:
+        return f"most likely {format_probability(max(row.probs, default=0.0))}"
+    if row.removed > 0:
+        kept = f"{row.kept} kept" if row.others <= 0 else f"{row.kept}+ kept"
+        return f"removes {format_probability(row.removed)}, {kept}"
+    before = rows[rows.index(row) - 1]
+    top = max(range(len(row.probs)), key=before.probs.__getitem__, default=None)
+    if top is None:
+        return ""
+    return f"{format_probability(before.probs[top])} → {format_probability(row.probs[top])}"

@@ -1,0 +1,123 @@
+"""Small parts that every panel uses: headings, notes, tool buttons, and the page of an empty panel."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QFrame,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from views.theme import BODY, CAPTION, GRID, READING, TITLE, Theme, Tone
+
+#: Names of the type scale in the style sheet.
+_SIZES = {CAPTION: "caption", READING: "reading", TITLE: "title"}
+
+
+class Ink(QLabel):
+    """A label in one of the theme's tones and sizes; long texts wrap."""
+
+    def __init__(
+        self,
+        text: str,
+        theme: Theme,
+        *,
+        tone: Tone = "text",
+        size: int = BODY,
+        bold: bool = False,
+        mono: bool = False,
+        wrap: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(text, parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(wrap)
+        if mono:
+            self.setFont(theme.mono(size))
+        if bold:
+            self.setProperty("weight", "strong")
+        if size in _SIZES:
+            self.setProperty("size", _SIZES[size])
+        self.setProperty("tone", tone)
+
+    def set_tone(self, tone: Tone) -> None:
+        """Show the text in another tone."""
+        if tone != self.property("tone"):
+            self.setProperty("tone", tone)
+            self.style().unpolish(self)
+            self.style().polish(self)
+
+
+def heading(text: str, theme: Theme) -> Ink:
+    """The title of a section of a panel."""
+    return Ink(text, theme, bold=True)
+
+
+def note(text: str, theme: Theme) -> Ink:
+    """A quiet explanation that wraps."""
+    return Ink(text, theme, tone="muted", size=CAPTION, wrap=True)
+
+
+def tool_button(theme: Theme, icon: str, name: str, object_name: str, *, tone: Tone = "muted") -> QToolButton:
+    """A flat button with an icon; ``name`` is its tooltip and accessible name."""
+    button = QToolButton()
+    button.setObjectName(object_name)
+    button.setAutoRaise(True)
+    button.setToolTip(name)
+    button.setAccessibleName(name)
+    theme.set_icon(button, icon, tone)
+    return button
+
+
+class EmptyPage(QWidget):
+    """What a panel shows while it has nothing: what it is for, and one button.
+
+    Signals:
+        clicked: The button was pressed.
+    """
+
+    clicked = Signal()
+
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        button: str,
+        object_name: str,
+        theme: Theme,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(5 * GRID, 8 * GRID, 5 * GRID, 8 * GRID)
+        column.setSpacing(3 * GRID)
+        self.title = Ink(title, theme, size=READING, bold=True, wrap=True)
+        self.text = Ink(text, theme, tone="muted", wrap=True)
+        self.button = QPushButton(button)
+        self.button.setObjectName(object_name)
+        self.button.setVisible(bool(button))
+        self.button.clicked.connect(self.clicked)
+        column.addWidget(self.title)
+        column.addWidget(self.text)
+        column.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addStretch(1)
+
+
+class ScrollPage(QScrollArea):
+    """A panel's column of sections; scrolls up and down, never sideways."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        body = QWidget()
+        self.column = QVBoxLayout(body)
+        self.column.setContentsMargins(3 * GRID, 3 * GRID, 3 * GRID, 3 * GRID)
+        self.column.setSpacing(2 * GRID)
+        self.setWidget(body)
