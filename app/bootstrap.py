@@ -14,6 +14,7 @@ from app.controllers.conversations import ConversationsController
 from app.controllers.downloads import DownloadsController
 from app.controllers.generation import Generation
 from app.controllers.models import ModelsController
+from app.controllers.monitor import MonitorController
 from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
 from app.controllers.tracks import TracksController
@@ -121,12 +122,14 @@ class App(QObject):
         self.remembering.note_conversation(self.chat.conversation)
         self.remembering.save()
         window.hide()
+        self.chat.keep_controls()
         self.generation.save()
         workers = (self.engine, self.librarian, self.downloader)
         for worker in workers:
             worker.cancel_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
         ended = [worker.shut_down(max(0.0, deadline - time.monotonic())) for worker in workers]
+        ended.append(self.monitor.close())
         self.tracks.close()
         self.history.close()
         self._lock.unlock()
@@ -197,6 +200,9 @@ class App(QObject):
             faults=faults,
             parent=self,
         )
+        self.monitor = MonitorController(
+            model=models.monitor, runs=models.runs, models=models.models, faults=faults, parent=self
+        )
         self.downloads = DownloadsController(
             desk=self.download_desk, model=models.models, faults=faults, parent=self
         )
@@ -209,6 +215,7 @@ class App(QObject):
                 message="Model Loupe is already open with this profile.",
                 hint="This window shows a copy; nothing in it is kept. Use the other one, or --profile DIR.",
             )
+        self.monitor.start()
         self.conversations.load()
         self.model_loads.refresh()
         self._load_first_model()

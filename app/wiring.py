@@ -80,12 +80,22 @@ def _connect_models(app: App) -> None:
 
 
 def _connect_status(app: App) -> None:
-    for source in (app.chat, app.generation, app.conversations, app.model_loads, app.downloads, app.raw):
+    for source in (
+        app.chat,
+        app.generation,
+        app.conversations,
+        app.model_loads,
+        app.downloads,
+        app.raw,
+        app.monitor,
+    ):
         source.told.connect(app.shell.tell)
     app.widgets.intents.told.connect(app.shell.tell)
     app.widgets.intents.link_activated.connect(app.shell.open_link)
     app.generation.progressed.connect(app.shell.show_reading)
     app.generation.context_changed.connect(app.widgets.header.set_context)
+    app.generation.context_changed.connect(app.monitor.note_context)
+    app.generation.tokens_came.connect(app.monitor.count_tokens)
     app.generation.rate_changed.connect(app.widgets.header.set_rate)
     app.widgets.status.cancel_requested.connect(app.shell.cancel)
 

@@ -66,16 +66,20 @@ class ChatController(QObject):
     @Slot()
     def new_chat(self) -> None:
         """Begin anew; nothing is stored until something is said."""
+        self.keep_controls()
         self._open, self._system_prompt = None, self._first_system_prompt
+        self._generation.steered = None
         self._transcript.reset()
         self.opened.emit(None)
 
     @Slot(object)
     def open(self, conversation: int) -> None:
         """Show a conversation."""
+        self.keep_controls()
         self._generation.save()
         about = self._history.conversation(conversation)
         self._open, self._system_prompt = conversation, about.system_prompt
+        self._generation.steered = conversation
         self._controls.set_controls(about.controls)
         self._transcript.reset(self._shown_from(None))
         self.opened.emit(about)
@@ -86,6 +90,11 @@ class ChatController(QObject):
         self._system_prompt = text
         if self._open is not None:
             self._history.set_system_prompt(self._open, text)
+
+    def keep_controls(self) -> None:
+        """Remember the controls as those of the open conversation."""
+        if self._open is not None:
+            self._history.set_controls(self._open, self._controls.controls)
 
     # --- what is said
 
@@ -195,14 +204,13 @@ class ChatController(QObject):
                 system_prompt=self._system_prompt,
                 controls=self._controls.controls,
             )
-            self._open = about.id
+            self._open = self._generation.steered = about.id
             self.opened.emit(about)
         return self._open
 
     def _say(
         self, conversation: int, parent: int | None, text: str, *, in_place_of: int | None = None
     ) -> None:
-        self._history.set_controls(conversation, self._controls.controls)
         message = self._history.add_message(conversation, parent, "user", text)
         if in_place_of is None:
             self._transcript.append_message(shown(self._history, message))

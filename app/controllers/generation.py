@@ -95,6 +95,8 @@ class Generation(QObject):
         self._faults = faults
         self._writers: dict[int, tuple[Task, ReplyWriter]] = {}
         self._rate_shown_at = 0.0
+        #: The conversation whose replies feel the controls that are moved: the one that is open.
+        self.steered: int | None = None
         controls.changed.connect(self._on_controls)
 
     @property
@@ -142,8 +144,8 @@ class Generation(QObject):
 
     @Slot(object)
     def _on_controls(self, controls: SamplingControls) -> None:
-        for _, writer in self._writers.values():
-            if writer.handle is not None:
+        for task, writer in self._writers.values():
+            if writer.handle is not None and task.conversation == self.steered:
                 writer.handle.controls = controls
 
     def _task(self) -> tuple[Task, ReplyWriter]:

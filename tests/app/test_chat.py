@@ -327,6 +327,30 @@ def test_another_conversation_can_be_read_while_a_reply_is_written(app: App) -> 
     assert app.reply.track.text == app.reply.text
 
 
+def test_each_conversation_has_its_controls_and_a_reply_keeps_those_of_its_own(app: App) -> None:
+    app.controls.set_controls(SamplingControls(temperature=0.5))
+    app.say("First?")
+    first = app.chat.conversation
+    app.chat.new_chat()
+    app.controls.set_controls(SamplingControls(temperature=0.25))
+    app.session.stepwise = True
+    app.chat.send("Second?")
+    second = app.chat.conversation
+    assert first is not None
+    assert second is not None
+    app.session.step(2)
+    app.qtbot.waitUntil(lambda: app.reply.text == "It is")
+    app.chat.open(first)
+    assert app.controls.controls.temperature == 0.5
+    app.session.step(3)
+    app.done()
+    app.chat.open(second)
+    assert app.controls.controls.temperature == 0.25
+    stored = app.history.reply(app.reply.id)
+    assert [token.sampled_prob for token in stored.tokens] == [0.25] * 5
+    assert stored.marks == ()
+
+
 def test_a_run_that_breaks_off_says_why_under_the_reply_and_in_the_list_of_faults(app: App) -> None:
     def out_of_memory(request: Any, handle: RunHandle) -> Iterator[Event]:
         yield app.session.token(request.run_id, 0, "It", 0.5)
