@@ -7,13 +7,19 @@ twice can be seen to matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from inference.steering import neighbour_factor
+from inference.events import Event, RelatedToken, RelatedTokens, RelatedTokensRequest, ScoreRequest
+from inference.running import RunHandle
+from inference.steering import neighbour_factor, token_factors
+
+if TYPE_CHECKING:
+    from inference.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +88,44 @@ def with_neighbours(
     for each in neighbours(factors, ids, embeddings, threshold, protected=protected):
         filled[each.index] = each.factor
     return tuple(filled)
+
+
+def related(session: Session, request: RelatedTokensRequest, handle: RunHandle) -> Iterator[Event]:
+    """Show which tokens a control would take along before it acts -> RelatedTokens."""
+    from inference.prompts import build_prompt
+
+    engine = session.require_engine()
+    prompt = build_prompt(
+        engine.loaded,
+        engine.table,
+        ScoreRequest(run_id=request.run_id, messages=request.messages, prompt=request.prompt),
+    )
+    factors = token_factors(
+        prompt.absolute(request.attention),
+        prompt.offsets,
+        text=prompt.text,
+        overlap=request.steering.overlap,
+    )
+    threshold = request.steering.similarity_threshold
+    found = neighbours(
+        factors,
+        prompt.ids,
+        engine.loaded.model.get_input_embeddings().weight,  # type: ignore[arg-type]
+        2.0 if threshold is None else threshold,
+        protected=[engine.table.is_special(token) for token in prompt.ids],
+    )
+    yield RelatedTokens(
+        run_id=request.run_id,
+        tokens=tuple(
+            RelatedToken(
+                index=each.index,
+                of=each.of,
+                text=prompt.text[slice(*prompt.offsets[each.index])],
+                start=prompt.offsets[each.index][0],
+                end=prompt.offsets[each.index][1],
+                cosine=each.cosine,
+                factor=each.factor,
+            )
+            for each in found
+        ),
+    )

@@ -68,7 +68,8 @@ def score(task: Task) -> Iterator[Scores]:
             point = (embeddings - left * way).unsqueeze(0).requires_grad_(True)
             logits = task.reader.differentiable(ids, task.rows, embeddings=point)
             (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
-        return (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
+        part: Tensor = (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
+        return part
 
     total: Tensor | None = None
     for _, part in in_batches(list(range(steps)), lambda _: 1, work, task.budget, task.check):

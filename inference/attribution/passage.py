@@ -72,7 +72,6 @@ class Passage:
             raise EmptyPrompt("There is no text before the target, so nothing can have carried it.")
         if not self.target_ids:
             raise InvalidRequest("The target is empty.", hint="Select a part of the reply, or type a target.")
-        if len(self.read_ids) > context_length:
-            raise ContextFull(
-                f"Context and target are {len(self.read_ids)} tokens; the model reads {context_length}."
-            )
+        count = self.length + len(self.target_ids)
+        if count > context_length:
+            raise ContextFull(f"Context and target are {count:,} tokens; the model reads {context_length:,}.")

@@ -147,5 +147,5 @@ def test_what_cannot_be_explained_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="empty"):
         passage_of("a", [(0, 1)], target_ids=(), target_spans=()).check(10)
     with pytest.raises(ContextFull):
-        by_character("abc").check(2)
-    by_character("abc").check(3)  # at the limit: the last target token is predicted, not read
+        by_character("abc").check(3)
+    by_character("abc").check(4)
