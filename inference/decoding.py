@@ -36,6 +36,7 @@ from inference.events import (
 from inference.forward import KeyFactors
 from inference.healing import Healing, tokens_to_take_back
 from inference.kv_cache import cache_bytes
+from inference.lookup import Ahead, Lookup, can_take_back
 from inference.prefix import PositionScore
 from inference.prompts import Prompt, build_prompt
 from inference.running import RunHandle
@@ -71,11 +72,13 @@ class _Generation:
             (end, end) if engine.table.is_special(token) else (start, end)
             for token, (start, end) in zip(self.prompt.ids, self.prompt.offsets, strict=True)
         ]
+        self.entropies: list[float] = []
         steering = self._key_factors()
         self.reading = Reading(engine, handle, engine.take_prefix(), steering)
+        self.lookup = Lookup(self.prompt.ids) if request.prompt_lookup else None
+        self.ahead = Ahead()
         self.reused = 0
         self.written: list[int] = []
-        self.entropies: list[float] = []
         self.text: list[str] = []
         self.prefill_seconds = 0.0
         self.decode_began: float | None = None
@@ -132,6 +135,8 @@ class _Generation:
             self.handle.check()
             if self.handle.controls is not self.controls and (changes := self._take_controls()):
                 yield ControlsChanged(run_id=self.request.run_id, index=self._index(), changes=changes)
+                if any(name in ("attention", "steering") for name, _, _ in changes):
+                    logits = self._read_again(logits)
                 sampler = Sampler(self.controls, vocabulary, device)
                 stops.change(self.controls.stop)
                 if any(name == "seed" for name, _, _ in changes):
@@ -156,13 +161,41 @@ class _Generation:
     def _read(self, draw: Draw) -> Tensor:
         """Read the token that was just drawn; returns the logits behind it (vocabulary,)."""
         prefix = self.reading.prefix
-        prefix.scores[len(prefix.ids)] = PositionScore(
+        prefix.scores[len(prefix.ids) - len(self.ahead)] = PositionScore(
             draw.raw_logprob, draw.entropy, [(token, logprob) for token, logprob, _ in draw.candidates]
         )
         self.entropies.append(draw.entropy)
-        if self.controls.steering.entropy_threshold is not None:
+        by_entropy = self.controls.steering.entropy_threshold is not None
+        if by_entropy:
             self.reading.steering = self._key_factors()
-        return self.reading.read((draw.token,))[-1]
+        if self.lookup is None or by_entropy or not can_take_back(prefix.cache):
+            return self.reading.read((draw.token,))[-1]
+        self.lookup.add(draw.token)
+        if (logits := self.ahead.take(draw.token)) is not None:
+            return logits
+        if wrong := self.ahead.clear():
+            self._take_back(wrong)
+        room = self.engine.loaded.context_length - len(prefix.ids) - 1
+        guesses = self.lookup.guess()[: max(0, room)]
+        rows = self.reading.read((draw.token, *guesses), keep=1 + len(guesses))
+        self.ahead.fill(guesses, rows[1:])
+        return rows[0]
+
+    def _read_again(self, logits: Tensor) -> Tensor:
+        """The last token's logits under the attention factors that act now; the old ones where the cache
+        can't give the token back, so that there the change acts one token later.
+        """
+        last = (*self.prompt.ids, *self.written)[-1]
+        if not self._take_back(self.ahead.clear() + 1):
+            self.reading.prefix.steering_changes()
+            return logits
+        self.reading.prefix.steering_changes()
+        return self.reading.read((last,))[-1]
+
+    def _take_back(self, count: int) -> bool:
+        """Take the last tokens out of the cache, but not what is known of them."""
+        length = len(self.reading.prefix.ids)
+        return self.reading.prefix.cut(length - count, known=length)
 
     def _end(self, token: int, stopped: bool) -> str:
         """What ends the reply with this token; empty if it goes on."""
@@ -181,7 +214,6 @@ class _Generation:
         old, self.controls = self.controls, self.handle.controls
         if (old.attention, old.steering) != (self.controls.attention, self.controls.steering):
             self.reading.steering = self._key_factors()
-            self.reading.prefix.steering_changes()
         return changes_between(old, self.controls)
 
     def _key_factors(self) -> KeyFactors:
@@ -198,7 +230,7 @@ class _Generation:
                 embeddings=self._embeddings() if options.similarity_threshold is not None else None,
             )
         if options.entropy_threshold is not None:
-            known = [None] * len(self.prompt.ids) + self.entropies if self.entropies else []
+            known = [*[None] * len(self.prompt.ids), *self.entropies]
             unsure = uncertainty_factors(
                 known, threshold=options.entropy_threshold, factor=options.entropy_factor
             )
