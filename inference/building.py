@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from inference import safety
 from inference.background import Reporter
 from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
 from inference.estimates import LoadPlan, gpu_free_bytes
@@ -128,7 +129,12 @@ def build(files: ModelFiles, config: PreTrainedConfig, plan: LoadPlan, reporter:
     if files.gguf is not None:
         return _build_from_gguf(files, plan, reporter)
     with open_weights(files, reporter, stage=READING) as state_dict:
-        return _from_state_dict(causal_class(config), config, state_dict, plan)
+        try:
+            return _from_state_dict(causal_class(config), config, state_dict, plan)
+        except ModelDamaged:
+            if reference := safety.offered_code(files.config):  # a variant of a known architecture
+                raise safety.refuse_custom_code(reference, part="model") from None
+            raise
 
 
 def _from_state_dict(

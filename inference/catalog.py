@@ -24,7 +24,7 @@ def inspect(request: InspectRequest) -> ModelInspected:
         InvalidRequest: There is no such quantization.
     """
     files = find_model(request.model)
-    if reference := safety.custom_code(files.config):
+    if reference := safety.needed_code(files.config):
         raise safety.refuse_custom_code(reference, part="model")
     files = model_files.with_pickled_tensors(files)
     plan = estimates.plan(
@@ -58,8 +58,11 @@ def _entry(source: str, name: str, origin: str) -> ModelEntry:
 
 def _problem(files: ModelFiles) -> str:
     """Why a model whose files are whole can't be used; "" if it can."""
-    if reference := safety.custom_code(files.config):
+    if reference := safety.needed_code(files.config):
         return safety.refuse_custom_code(reference, part="model").message
+    model_type = str(files.config.get("model_type"))
+    if files.gguf is None and not safety.is_known_architecture(model_type):
+        return f"The architecture of this model ({model_type}) is not known."
     names = files.config.get("architectures")
     if files.gguf is None and isinstance(names, list) and names and not str(names[0]).endswith(_WRITERS):
         return f"A {names[0]} does not write text."

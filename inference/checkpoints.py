@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,10 @@ def load_pickle(file: Path) -> dict[str, torch.Tensor]:
 
     try:
         mapped = zipfile.is_zipfile(file)  # older files can't be mapped and are read whole
-        state_dict = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # about the protocol of plain pickles, before the refusal
+            state_dict = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "Unsupported" not in str(error) and "Weights only load failed" not in str(error):
             raise ModelDamaged(

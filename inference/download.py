@@ -1,7 +1,7 @@
 """Fetching a model from the Hugging Face hub into its cache: the one place that touches the network.
 
-The hub's library gives metadata, sign-in and the layout of the cache. The bytes are fetched here, as the library
-(2.x) throws away the beginning of a file when a download is stopped: here it stays, and the next one goes on from it.
+The hub's library gives metadata, sign-in and the layout of the cache. The bytes are fetched here, because the
+library (2.x) throws away the beginning of a file when a download is stopped; here the next goes on from it.
 """
 
 from __future__ import annotations

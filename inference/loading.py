@@ -105,7 +105,7 @@ def _load_steps(request: LoadRequest, reporter: Reporter) -> LoadedModel:
     if request.context_length is not None and request.context_length < 1:
         raise InvalidRequest("The context must hold at least one token.")
     files = model_files.find_model(request.model)
-    if reference := safety.custom_code(files.config):
+    if reference := safety.needed_code(files.config):
         raise safety.refuse_custom_code(reference, part="model")
     building.import_engine(reporter, quantization)
     files = model_files.with_pickled_tensors(files)

@@ -38,8 +38,8 @@ BUILTIN = "builtin"
 class ModelFiles:
     """A model's files, all of which exist.
 
-    ``config`` is config.json, or what a GGUF header (``gguf``) says in config.json's words. ``tensors`` are the
-    stored tensors; those of pickled weights are known only after :func:`with_pickled_tensors`.
+    ``config`` is config.json, or what a GGUF header (``gguf``) says in config.json's words. ``tensors`` are
+    the stored tensors; those of pickled weights are known only after :func:`with_pickled_tensors`.
     """
 
     source: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,41 @@ from inference.checkpoints import read_json
 from inference.errors import ModelUnsafe
 
 
-def custom_code(config: dict[str, Any]) -> str:
-    """The class that ``auto_map`` would fetch from the model's own Python files; "" where there is none."""
+def needed_code(config: dict[str, Any]) -> str:
+    """The class that a model needs from its own Python files; "" if transformers has its architecture.
+
+    Many folders still carry the code of the time before their family came into transformers; it is ignored.
+    """
+    return "" if is_known_architecture(str(config.get("model_type"))) else offered_code(config)
+
+
+def offered_code(config: dict[str, Any]) -> str:
+    """The class that ``auto_map`` names in the model's own Python files; "" where there is none."""
     auto_map = config.get("auto_map")
-    if not isinstance(auto_map, dict):
-        return ""
-    for name in ("AutoModelForCausalLM", "AutoModel", "AutoConfig"):
-        if reference := auto_map.get(name):
-            return str(reference)
+    if isinstance(auto_map, dict):
+        for name in ("AutoModelForCausalLM", "AutoModel", "AutoConfig"):
+            if reference := auto_map.get(name):
+                return str(reference)
     return ""
+
+
+def is_known_architecture(model_type: str) -> bool:
+    """Whether transformers has a config for this model type.
+
+    Its tables are read as text, since importing them imports torch.
+    """
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or spec.origin is None:
+        return False
+    folder = Path(spec.origin).parent / "models" / "auto"
+    for name in ("auto_mappings.py", "configuration_auto.py"):
+        try:
+            text = (folder / name).read_text("utf-8")
+        except OSError:  # other versions keep all of it in the second file
+            continue
+        if f'("{model_type}", "' in text or f'"{model_type}": "' in text:
+            return True
+    return False
 
 
 def tokenizer_code(folder: Path) -> str:

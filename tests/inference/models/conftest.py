@@ -37,8 +37,8 @@ LATENT = {
     "topk_group": 1,
 }
 
-#: Families by transformers' model type: grouped and single key heads, windows, mixtures, latent attention, Conv1D,
-#: learned positions, layers of their own class, and no attention at all.
+#: Families by transformers' model type: grouped and single key heads, windows, mixtures, latent attention,
+#: Conv1D, learned positions, layers of their own class, and no attention at all.
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": COMMON | {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "mistral": COMMON | {"num_key_value_heads": 2, "sliding_window": 32},
@@ -94,7 +94,7 @@ def save_tokenizer(folder: Path, size: int = 500) -> None:
 
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``model_folders(family)``: the folder of a tiny saved model with its tokenizer; made once, not to be changed."""
+    """``model_folders(family)``: a tiny saved model with its tokenizer; made once, not to be changed."""
     root = tmp_path_factory.mktemp("models")
 
     def folder(family: str, **save_options: Any) -> Path:
@@ -125,7 +125,7 @@ def edit_json(file: Path, **changes: Any) -> None:
 
 @pytest.fixture
 def load_model() -> Iterator[Callable[..., LoadedModel]]:
-    """``load_model(source, ...)``: load on the CPU and return the model; ``progress`` collects what was told."""
+    """``load_model(source, ...)``: load on the CPU; ``progress`` collects what was told."""
     from inference import loading
 
     loaded: list[LoadedModel] = []

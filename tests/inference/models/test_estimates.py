@@ -16,6 +16,7 @@ from inference.errors import NotAvailable, OutOfMemory
 from inference.events import InspectRequest
 from inference.loaded_model import LoadedModel
 from inference.model_files import describe
+from inference.quantization import check_quantization
 
 from .conftest import FAMILIES, random_model, save_tokenizer
 
@@ -48,7 +49,9 @@ def test_weights_take_what_was_estimated(
     model_folders: Folders, load_model: Load, family: str, quantization: str
 ) -> None:
     folder = model_folders(family)
-    request = InspectRequest(run_id=1, model=str(folder), quantization=quantization, device="cpu")  # type: ignore[arg-type]
+    request = InspectRequest(
+        run_id=1, model=str(folder), quantization=check_quantization(quantization), device="cpu"
+    )
     estimated = inspect(request).estimate.weights
     measured = load_model(folder, quantization=quantization).weight_bytes()
     assert estimated == pytest.approx(measured, rel=0.01)
@@ -86,7 +89,7 @@ def test_weights_and_full_cache_of_a_larger_model_take_what_was_estimated(
     )
 
 
-# --- choosing ---------------------------------------------------------------------------------------------------
+# --- choosing -----------------------------------------------------------------------------------------
 
 
 def test_the_context_is_bounded_by_what_fits(model_folders: Folders) -> None:
@@ -159,7 +162,7 @@ def test_asking_for_a_gpu_where_there_is_none_says_so(monkeypatch: pytest.Monkey
         estimates.choose_device("cuda")
 
 
-# --- reading configs --------------------------------------------------------------------------------------------
+# --- reading configs ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

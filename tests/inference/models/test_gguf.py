@@ -13,6 +13,7 @@ from inference.errors import ModelDamaged, ModelUnsupported
 from inference.events import InspectRequest, Progress
 from inference.gguf_files import read_header
 from inference.loaded_model import LoadedModel
+from inference.quantization import check_quantization
 
 from .conftest import random_model, write_gguf
 
@@ -41,7 +42,9 @@ def test_a_loaded_gguf_computes_what_its_source_computes(
     write_gguf(tiny, tmp_path / "tiny.gguf", kind=kind)
     loaded = load_model(tmp_path / "tiny.gguf")
     with torch.no_grad():
-        torch.testing.assert_close(loaded.model(TEXT).logits, tiny(TEXT).logits, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(
+            loaded.model(TEXT).logits, tiny(TEXT).logits, rtol=tolerance, atol=tolerance
+        )
     assert loaded.dtype == torch.float32
     assert loaded.eos_ids == {1}
     assert loaded.tokenizer.decode(loaded.tokenizer("naïve text").input_ids) == "naïve text"
@@ -49,7 +52,9 @@ def test_a_loaded_gguf_computes_what_its_source_computes(
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
 def test_a_gguf_can_be_packed_again(gguf_file: Path, load_model: Load, quantization: str) -> None:
-    request = InspectRequest(run_id=1, model=str(gguf_file), quantization=quantization, device="cpu")  # type: ignore[arg-type]
+    request = InspectRequest(
+        run_id=1, model=str(gguf_file), quantization=check_quantization(quantization), device="cpu"
+    )
     loaded = load_model(gguf_file, quantization=quantization)
     assert inspect(request).estimate.weights == pytest.approx(loaded.weight_bytes(), rel=0.01)
     plain = load_model(gguf_file)
@@ -79,7 +84,9 @@ def test_the_header_agrees_with_the_reference_reader(gguf_file: Path) -> None:
 
     reference = gguf.GGUFReader(gguf_file)
     ours = {tensor.name: (tensor.elements, tensor.nbytes) for tensor in read_header(gguf_file).tensors}
-    assert ours == {tensor.name: (int(tensor.n_elements), int(tensor.n_bytes)) for tensor in reference.tensors}
+    assert ours == {
+        tensor.name: (int(tensor.n_elements), int(tensor.n_bytes)) for tensor in reference.tensors
+    }
 
 
 def test_a_folder_with_one_gguf_is_that_model(gguf_file: Path) -> None:

@@ -47,9 +47,9 @@ def test_quantized_models_compute_what_transformers_computes(
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     config = (
-        BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+        BitsAndBytesConfig(load_in_8bit=True)
         if quantization == "int8"
-        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=quantization)  # type: ignore[no-untyped-call]
+        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=quantization)
     )
     loaded = load_model(model_folders("llama"), quantization=quantization)
     reference = AutoModelForCausalLM.from_pretrained(
@@ -82,7 +82,7 @@ def test_shards_are_read_as_one_model(model_folders: Folders, load_model: Load) 
 
 def test_tied_embeddings_stay_tied(model_folders: Folders, load_model: Load) -> None:
     model = load_model(model_folders("llama")).model
-    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight  # type: ignore[union-attr]
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def test_pickled_weights_are_read_by_the_restricted_unpickler(
@@ -100,7 +100,9 @@ def test_pickled_weights_are_read_by_the_restricted_unpickler(
     assert loaded.info.parameters == sum(p.numel() for p in loaded.model.parameters())
 
 
-def test_a_model_stored_in_four_bits_stays_in_them(tmp_path: Path, model_folders: Folders, load_model: Load) -> None:
+def test_a_model_stored_in_four_bits_stays_in_them(
+    tmp_path: Path, model_folders: Folders, load_model: Load
+) -> None:
     packed = load_model(model_folders("llama"), quantization="nf4")
     packed.model.save_pretrained(tmp_path)
     packed.tokenizer.save_pretrained(tmp_path)
@@ -119,7 +121,9 @@ def test_the_ends_of_a_reply_come_from_all_files(copy_of: Callable[..., Path], l
     assert load_model(folder).eos_ids == {1, 7, 9}
 
 
-def test_the_context_is_the_models_own_or_what_was_asked_for(model_folders: Folders, load_model: Load) -> None:
+def test_the_context_is_the_models_own_or_what_was_asked_for(
+    model_folders: Folders, load_model: Load
+) -> None:
     assert load_model(model_folders("llama")).context_length == 128
     assert load_model(model_folders("llama"), context_length=32).context_length == 32
 
@@ -137,7 +141,7 @@ def test_progress_grows_up_to_all_bytes(model_folders: Folders, load_model: Load
     assert 0.9 * weights < read[-1].done <= weights
 
 
-# --- cancelling and letting go ----------------------------------------------------------------------------------
+# --- cancelling and letting go ------------------------------------------------------------------------
 
 
 def _request(folder: Path) -> tuple[LoadRequest, RunHandle]:
@@ -174,7 +178,9 @@ def test_a_cancelled_load_stops_reading(model_folders: Folders, monkeypatch: pyt
     assert 1 <= len(reads) <= 4  # as many as transformers has reading threads
 
 
-def test_a_cancel_does_not_wait_for_a_library(model_folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_does_not_wait_for_a_library(
+    model_folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run ends while the loading thread is still inside a call that can't be interrupted."""
     request, handle = _request(model_folders("llama"))
     inside, release = threading.Event(), threading.Event()
@@ -202,7 +208,9 @@ def test_a_run_that_is_closed_early_ends_its_thread(model_folders: Folders) -> N
     _wait_for_loading_threads()
 
 
-def test_a_failed_load_keeps_no_weights(copy_of: Callable[..., Path], load_model: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_load_keeps_no_weights(
+    copy_of: Callable[..., Path], load_model: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[weakref.ref[torch.nn.Module]] = []
     original = loading._read_generation_config
 
@@ -223,7 +231,9 @@ def test_a_failed_load_keeps_no_weights(copy_of: Callable[..., Path], load_model
     "error",
     [
         MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     ],
 )
@@ -234,7 +244,9 @@ def test_every_way_of_running_out_of_memory_has_one_name(error: Exception) -> No
 def test_unloading_frees_the_weights_whoever_holds_the_model(tmp_path: Path, load_model: Load) -> None:
     from .conftest import save_tokenizer
 
-    random_model("llama", hidden_size=768, intermediate_size=3072, num_hidden_layers=6).save_pretrained(tmp_path)
+    random_model("llama", hidden_size=768, intermediate_size=3072, num_hidden_layers=6).save_pretrained(
+        tmp_path
+    )
     save_tokenizer(tmp_path)
     loaded = load_model(tmp_path)
     model, weights = loaded.model, loaded.weight_bytes()
@@ -260,7 +272,9 @@ def test_the_files_may_go_after_loading(copy_of: Callable[..., Path], load_model
 
 
 @pytest.mark.parametrize("options", [{"quantization": "int3"}, {"context_length": 0}])
-def test_values_out_of_range_are_refused(model_folders: Folders, load_model: Load, options: dict[str, object]) -> None:
+def test_values_out_of_range_are_refused(
+    model_folders: Folders, load_model: Load, options: dict[str, object]
+) -> None:
     with pytest.raises(InferenceError) as caught:
         load_model(model_folders("llama"), **options)
     assert caught.value.kind == "invalid-request"
