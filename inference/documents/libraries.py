@@ -1,0 +1,158 @@
+"""Open libraries: each a folder with its ledger, its store, and the embedder that it was made with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from inference.documents.embedding import BUILTIN, BUILTIN_SHA256, Embedder, embedder_folder
+from inference.documents.ledger import FORMAT, Ledger
+from inference.documents.passages import OVERLAP_TOKENS, PASSAGE_TOKENS
+from inference.documents.store import PassageStore
+from inference.errors import InvalidRequest, ModelUnsupported, UnreadableFile
+
+LEDGER_FILE = "library.db"
+STORE_FOLDER = "store"
+
+
+class Library:
+    """One library, open. Any number of threads and processes may search it; one at a time may change it.
+
+    Attributes:
+        folder: Where it is.
+        ledger: Its files.
+        store: Its passages.
+        embedder: What makes vectors, for passages and for questions.
+    """
+
+    def __init__(self, folder: Path, embedder: Embedder, *, uri: str | None = None) -> None:
+        self.folder = folder
+        self.embedder = embedder
+        self.ledger = Ledger(folder / LEDGER_FILE)
+        self._uri = uri or str(folder / STORE_FOLDER)
+        self._store: PassageStore | None = None
+        self._lock = threading.Lock()
+        self._check_facts()
+
+    @property
+    def store(self) -> PassageStore:
+        """The passages; opened on first use."""
+        with self._lock:
+            if self._store is None:
+                self._store = PassageStore(self._uri, self.embedder.dimensions)
+            return self._store
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to change the library.
+
+        Raises:
+            InvalidRequest: Someone else holds it.
+        """
+        lock = filelock.FileLock(self.folder / ".writing", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise InvalidRequest(
+                "The library is being indexed already.",
+                hint="Wait until it is done, or stop it, and try again.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Close its files."""
+        self.ledger.close()
+
+    def _check_facts(self) -> None:
+        """Write down what a new library is made with; refuse one that was made in another way."""
+        facts = {
+            "format": FORMAT,
+            "embedder-print": fingerprint(self.embedder.name),
+            "passages": f"{PASSAGE_TOKENS}/{OVERLAP_TOKENS}",
+        }
+        known = {name: self.ledger.fact(name) for name in facts}
+        for name, value in facts.items():
+            if known[name] is None:
+                self.ledger.set_fact(name, value)
+        if self.ledger.fact("embedder") is None:
+            self.ledger.set_fact("embedder", self.embedder.name)
+        if known["format"] not in (None, FORMAT):
+            raise ModelUnsupported(
+                "The library was made by another version of the app.",
+                hint="Index its documents into a new library.",
+            )
+        if known["embedder-print"] not in (None, facts["embedder-print"]):
+            raise ModelUnsupported(
+                "The library was made with another embedder.", hint="Index its documents into a new library."
+            )
+
+
+class Libraries:
+    """The libraries that are open in this process, and one embedder for all that share it; safe between
+    threads.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Library] = {}
+        self._embedders: dict[str, Embedder] = {}
+        self._lock = threading.Lock()
+
+    def open(self, folder: str, *, embedder: str = BUILTIN) -> Library:
+        """The library in ``folder``, which is made if it is not there; an old one keeps the embedder it has.
+
+        Raises:
+            UnreadableFile: The folder can't be made or written.
+        """
+        path = Path(folder).expanduser().resolve()
+        with self._lock:
+            library = self._open.get(path)
+            if library is None:
+                try:
+                    path.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise UnreadableFile(f"The library {path} can't be made: {error.strerror}.") from error
+                library = self._open[path] = Library(path, self._embedder(known_embedder(path) or embedder))
+            return library
+
+    def close(self) -> None:
+        """Close all of them."""
+        with self._lock:
+            for library in self._open.values():
+                library.close()
+            self._open.clear()
+
+    def _embedder(self, name: str) -> Embedder:
+        return self._embedders.setdefault(name, Embedder(name))
+
+
+def known_embedder(folder: Path) -> str | None:
+    """The embedder that the library in a folder was made with; None for a new one."""
+    if not (folder / LEDGER_FILE).is_file():
+        return None
+    ledger = Ledger(folder / LEDGER_FILE)
+    try:
+        return ledger.fact("embedder")
+    finally:
+        ledger.close()
+
+
+def fingerprint(name: str) -> str:
+    """What tells one embedder from another: the hash of its weights' size and head (the built-in's is
+    published).
+    """
+    if name == BUILTIN:
+        return BUILTIN_SHA256
+    weights = embedder_folder(name) / "model.safetensors"
+    with weights.open("rb") as file:
+        digest = hashlib.sha256(file.read(2**20))
+        file.seek(-min(2**20, weights.stat().st_size), 2)
+        digest.update(file.read())
+    return digest.hexdigest()

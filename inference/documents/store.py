@@ -1,0 +1,223 @@
+"""The passages of a library in LanceDB: vectors, index terms, text and places in one table."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from inference.documents.embedding import Vectors
+from inference.documents.records import Record
+from inference.errors import DiskFull
+
+TABLE = "passages"
+_ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
+_ANN_GROWTH = 4  # a new index is trained when there are this many times as many
+_DETAILS = ["document", "ordinal", "page", "start", "end", "text", "heading", "label", "unit", "places"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A passage as a search gives it: where it is (``key``) and how good. ``score`` is a cosine or a BM25
+    score.
+    """
+
+    key: tuple[str, int]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPassage:
+    """A passage with all that is kept of it."""
+
+    document: str
+    ordinal: int
+    page: int
+    start: int
+    end: int
+    text: str
+    heading: str
+    label: str
+    unit: str
+    places: bytes
+
+
+class PassageStore:
+    """The table of one library. ``uri`` is a folder, an object store or a LanceDB server."""
+
+    def __init__(self, uri: str, dimensions: int) -> None:
+        import lancedb
+        import pyarrow as pa
+
+        self._dimensions = dimensions
+        self._db = lancedb.connect(uri)
+        self._schema = pa.schema(
+            [
+                pa.field("document", pa.string()),
+                pa.field("ordinal", pa.int32()),
+                pa.field("page", pa.int32()),
+                pa.field("start", pa.int32()),
+                pa.field("end", pa.int32()),
+                pa.field("text", pa.string()),
+                pa.field("heading", pa.string()),
+                pa.field("label", pa.string()),
+                pa.field("unit", pa.string()),
+                pa.field("terms", pa.string()),
+                pa.field("places", pa.binary()),
+                pa.field("vector", pa.list_(pa.float32(), dimensions)),
+            ]
+        )
+        self._table = self._db.create_table(TABLE, schema=self._schema, exist_ok=True)
+        if not self._indices():
+            self._index_terms()
+
+    def refresh(self) -> None:
+        """See what others have written."""
+        self._table.checkout_latest()
+
+    def count(self) -> int:
+        """How many passages are stored, searchable or not."""
+        return int(self._table.count_rows())
+
+    def documents(self) -> set[str]:
+        """The documents that passages are stored of."""
+        batches = self._table.search().select(["document"]).limit(max(self.count(), 1)).to_arrow()
+        return set(batches["document"].unique().to_pylist())
+
+    def add(self, document: str, records: Sequence[Record], vectors: Vectors) -> None:
+        """Store the passages of a document, all in one commit."""
+        import pyarrow as pa
+
+        count = len(records)
+        columns: dict[str, Any] = {
+            "document": pa.array([document] * count, pa.string()),
+            "ordinal": pa.array(range(count), pa.int32()),
+            **{
+                field.name: pa.array([getattr(record, field.name) for record in records], field.type)
+                for field in self._schema
+                if field.name not in ("document", "ordinal", "vector")
+            },
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._dimensions),
+        }
+        try:
+            self._table.add(pa.table(columns, schema=self._schema))
+        except (OSError, RuntimeError) as error:
+            if "space" in str(error).lower():
+                raise DiskFull("There is no room to write the library.", details=repr(error)) from error
+            raise
+
+    def delete(self, documents: Collection[str]) -> None:
+        """Remove the passages of documents."""
+        if documents:
+            self._table.delete(_is_one_of(documents))
+
+    def nearest(self, vector: Vectors, limit: int, documents: Collection[str] | None = None) -> list[Found]:
+        """The passages whose vectors have the largest cosine with a unit vector."""
+        query = self._table.search(vector, vector_column_name="vector").distance_type("dot").limit(limit)
+        if self._has_ann():
+            query = query.nprobes(32)
+        rows = self._run(query, "_distance", documents)
+        return [Found(key=(document, ordinal), score=1.0 - value) for document, ordinal, value in rows]
+
+    def matching(
+        self, terms: Iterable[str], limit: int, documents: Collection[str] | None = None
+    ) -> list[Found]:
+        """The passages with the largest BM25 score for index terms."""
+        words = " ".join(dict.fromkeys(terms))
+        if not words:
+            return []
+        query = self._table.search(words, query_type="fts", fts_columns="terms").limit(limit)
+        rows = self._run(query, "_score", documents)
+        return [Found(key=(document, ordinal), score=value) for document, ordinal, value in rows]
+
+    def fetch(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], StoredPassage]:
+        """The passages with these keys."""
+        if not keys:
+            return {}
+        by_document: dict[str, list[int]] = {}
+        for document, ordinal in keys:
+            by_document.setdefault(document, []).append(ordinal)
+        where = " OR ".join(
+            f"(document = {_quoted(document)} AND ordinal IN ({', '.join(map(str, ordinals))}))"
+            for document, ordinals in by_document.items()
+        )
+        rows = self._table.search().where(where).select(_DETAILS).limit(len(keys)).to_list()
+        return {
+            (row["document"], row["ordinal"]): StoredPassage(**{name: row[name] for name in _DETAILS})
+            for row in rows
+        }
+
+    def places(self, document: str, page: int, start: int) -> bytes:
+        """The packed places of the passage that begins at an offset of a page; empty if it is not there."""
+        where = f"document = {_quoted(document)} AND page = {int(page)} AND start = {int(start)}"
+        rows = self._table.search().where(where).select(["places"]).limit(1).to_list()
+        return bytes(rows[0]["places"]) if rows else b""
+
+    def tidy(self) -> None:
+        """Merge small files and new rows into the indices, train an index of vectors where size warrants
+        it.
+        """
+        self.refresh()
+        rows = self.count()
+        if rows >= _ANN_FROM and rows >= _ANN_GROWTH * self._ann_rows():
+            self._index_vectors(rows)
+        self._table.optimize(cleanup_older_than=timedelta(minutes=10))
+
+    def _run(self, query: Any, score: str, documents: Collection[str] | None) -> list[tuple[str, int, float]]:
+        if documents is not None:
+            query = query.where(_is_one_of(documents), prefilter=True)
+        found = query.select(["document", "ordinal", score]).to_arrow()
+        columns = (found["document"].to_pylist(), found["ordinal"].to_pylist(), found[score].to_pylist())
+        return list(zip(*columns, strict=True))
+
+    def _indices(self) -> dict[str, Any]:
+        return {index.name: index for index in self._table.list_indices()}
+
+    def _has_ann(self) -> bool:
+        return "vector_idx" in self._indices()
+
+    def _ann_rows(self) -> int:
+        if not self._has_ann():
+            return 0
+        stats = self._table.index_stats("vector_idx")
+        return int(stats.num_indexed_rows) if stats is not None else 0
+
+    def _index_terms(self) -> None:
+        from lancedb.index import FTS
+
+        config = FTS(
+            base_tokenizer="whitespace",
+            language="English",
+            with_position=False,
+            max_token_length=None,
+            lower_case=False,
+            stem=False,
+            remove_stop_words=False,
+            ascii_folding=False,
+        )
+        self._table.create_index("terms", config=config, replace=True)
+
+    def _index_vectors(self, rows: int) -> None:
+        from lancedb.index import IvfFlat
+
+        partitions = max(round(rows**0.5), 16)
+        self._table.create_index(
+            "vector",
+            config=IvfFlat(distance_type="dot", num_partitions=partitions, sample_rate=64),
+            replace=True,
+        )
+
+
+def _is_one_of(documents: Collection[str]) -> str:
+    return f"document IN ({', '.join(_quoted(document) for document in sorted(documents))})"
+
+
+def _quoted(document: str) -> str:
+    if not re.fullmatch(r"[0-9a-z-]+", document):
+        raise ValueError(f"{document!r} is no name of a document")
+    return f"'{document}'"
