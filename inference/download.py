@@ -31,6 +31,7 @@ _CHUNK = 1 << 18
 _ATTEMPTS = 4
 _MARGIN = 64 * 2**20  # room that a download leaves on the disk
 _LOCK_LOOK = 0.1
+_TIMEOUT = 20.0  # seconds without a byte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +118,7 @@ class _Fetch:
             found = get_hf_file_metadata(url, endpoint=self.endpoint)
             if found.etag is None or found.size is None or not re.fullmatch(r"[\w.-]+", found.etag):
                 raise DownloadRefused(f"The hub does not describe {name} of {self.repo} properly.")
-            files.append(
-                RemoteFile(name=name, size=found.size, etag=found.etag, url=found.location, commit=info.sha)
-            )
+            files.append(RemoteFile(name=name, size=found.size, etag=found.etag, url=url, commit=info.sha))
         return files
 
     def _require_room(self, files: list[RemoteFile]) -> None:
@@ -209,13 +208,13 @@ class _Fetch:
         headers: dict[str, Any] = hub.build_hf_headers() | {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        with hub.get_session().stream("GET", file.url, headers=headers, follow_redirects=True) as response:
+        with hub.get_session().stream(
+            "GET", file.url, headers=headers, follow_redirects=True, timeout=_TIMEOUT
+        ) as response:
             hub.hf_raise_for_status(response)
             if response.status_code != 206:  # the server begins again
                 start = 0
-            with self._partial(file).open("r+b" if start else "wb") as stream:
-                stream.seek(start)
-                stream.truncate()
+            with self._partial(file).open("ab" if start else "wb") as stream:
                 for chunk in response.iter_bytes(_CHUNK):
                     reporter.check()
                     self._write(stream, chunk)
