@@ -15,6 +15,7 @@ from app.exporting import file_name
 from app.history import Conversation
 from inference.events import ModelLoaded, Progress
 from views.models.format import format_bytes
+from views.models.settings import Settings
 
 if TYPE_CHECKING:
     from app.bootstrap import App
@@ -90,6 +91,8 @@ def _connect_status(app: App) -> None:
         app.monitor,
     ):
         source.told.connect(app.shell.tell)
+    app.models.settings.changed.connect(app.shell.apply_settings)
+    app.shell.apply_settings(app.models.settings.settings)
     app.widgets.intents.told.connect(app.shell.tell)
     app.widgets.intents.link_activated.connect(app.shell.open_link)
     app.generation.progressed.connect(app.shell.show_reading)
@@ -112,6 +115,12 @@ class Shell(QObject):
     def tell(self, text: str) -> None:
         """Say something in the status line for a while."""
         self._widgets.status.show_message(text, milliseconds=_TOLD_MS)
+
+    @Slot(object)
+    def apply_settings(self, settings: Settings) -> None:
+        """Let the settings page act at once."""
+        self._app.theme.set_choice(settings.theme)
+        self._widgets.chat.composer.set_send_key(settings.send_key)
 
     @Slot(object)
     def show_conversation(self, conversation: Conversation | None) -> None:

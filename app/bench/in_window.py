@@ -1,0 +1,206 @@
+"""One run of the real window with a heartbeat: what it does is chosen by the first argument; prints one JSON
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.bench.bare import PROMPT, controls
+from app.bench.heartbeat import Heartbeat
+from app.bootstrap import App, Options
+from app.driving import Driver
+from app.profile import Profile
+from app.running import make_application
+from app.worker import SessionLike
+from inference.events import (
+    Candidate,
+    Event,
+    Finished,
+    GenerateRequest,
+    LoadRequest,
+    MemoryUse,
+    ModelInfo,
+    ModelLoaded,
+    Stage,
+    Started,
+    Token,
+)
+from inference.running import RunHandle
+
+
+class Bench:
+    """The window on an empty profile."""
+
+    def __init__(self, profile: Path, launched: float, **options: Any) -> None:
+        self.launched = launched
+        self.figures: dict[str, Any] = {}
+        qt = make_application()
+        self.app = App(qt, Options(profile=Profile.under(profile), **options))
+        self.driver = Driver(self.app)
+        self.heart = Heartbeat()
+        self.app.painted.connect(lambda: self.figures.update(painted_seconds=time.time() - launched))
+
+    def start(self) -> None:
+        """Paint the window and load the model."""
+        self.heart.start()
+        self.app.show()
+        self.driver.wait(lambda: "painted_seconds" in self.figures, "the painted window")
+        self.figures["torch_at_paint"] = "torch" in sys.modules
+        self.figures["window_memory"] = psutil.Process().memory_info().rss
+        self.driver.wait_for_model()
+        self.figures["loaded_seconds"] = time.time() - self.launched
+        self.figures["start_and_load"] = asdict(self.heart.stop())
+
+    def say(self, text: str, seconds: float = 300.0) -> None:
+        """Send a message as a user does, and wait for the reply."""
+        composer = self.app.widgets.chat.composer
+        composer.set_text(text)
+        composer.send()
+        self.driver.wait(lambda: bool(self.app.models.transcript.messages), "the message")
+        self.driver.wait_for_reply(seconds)
+
+    def close(self) -> None:
+        """Close the window and print what was found."""
+        began = time.perf_counter()
+        self.app.widgets.window.close()
+        self.figures["close_seconds"] = time.perf_counter() - began
+        print(json.dumps(self.figures))
+        sys.stdout.flush()
+
+
+def start(bench: Bench) -> None:
+    """Time to the painted window, to the model, to the first token; memory of the idle app."""
+    bench.start()
+    bench.driver.nap(2.0)
+    bench.figures["idle_memory"] = psutil.Process().memory_info().rss
+    asked = time.time()
+    first: list[float] = []
+    bench.app.generation.tokens_came.connect(lambda count: first.append(time.time()))
+    bench.app.models.controls.set_controls(controls(8))
+    bench.say(PROMPT)
+    bench.figures["first_token_after_send_seconds"] = first[0] - asked
+    bench.figures["first_token_seconds"] = bench.figures["loaded_seconds"] + first[0] - asked
+
+
+def decode(bench: Bench, tokens: int, repeats: int) -> None:
+    """Decode speed in the worker with the window open and streaming, and the stalls meanwhile."""
+    bench.start()
+    bench.app.models.controls.set_controls(controls(tokens))
+    bench.app.models.settings.update(score_prompt=False)
+    bench.say(PROMPT)
+    rates = []
+    bench.heart.start()
+    for _ in range(repeats):
+        bench.app.chat.new_chat()
+        bench.app.models.controls.set_controls(controls(tokens))
+        bench.say(PROMPT)
+        rates.append(bench.app.models.runs.records[0].tokens_per_second)
+    bench.figures["generating"] = asdict(bench.heart.stop())
+    bench.figures["rates"] = rates
+
+
+def long_transcript(bench: Bench, tokens: int) -> None:
+    """Stalls while one reply grows to ``tokens`` tokens, written as fast as the window's thread lets it
+    be.
+    """
+    bench.start()
+    bench.heart.start()
+    bench.say("Go on", seconds=1200.0)
+    bench.figures["long_transcript"] = asdict(bench.heart.stop())
+    bench.heart.start()
+    bench.app.widgets.chat.show_view("tokens")
+    bench.driver.nap(2.0)
+    bench.app.widgets.chat.show_view("text")
+    bench.driver.nap(2.0)
+    bench.figures["long_transcript_switch"] = asdict(bench.heart.stop())
+
+
+class Chatterbox:
+    """A session that writes a long text at a given speed; only for the window's own costs."""
+
+    def __init__(self, tokens: int, per_second: float) -> None:
+        self._tokens, self._pause = tokens, 1 / per_second
+
+    def run(self, request: Any, handle: RunHandle) -> Iterator[Event]:
+        """Answer loads and generations; nothing else is known."""
+        run_id = request.run_id
+        if isinstance(request, LoadRequest):
+            yield ModelLoaded(
+                run_id=run_id, info=_INFO, quantization="none", device="cpu", context_length=2**15,
+                seconds=0.0, memory=MemoryUse(),
+            )  # fmt: skip
+        elif isinstance(request, GenerateRequest):
+            yield Started(
+                run_id=run_id, prompt_tokens=10, reused_tokens=0, context_length=2**15, seed=1, prompt_text=""
+            )
+            due = time.perf_counter()
+            for index in range(self._tokens):
+                handle.check()
+                yield _token(run_id, index)
+                due += self._pause
+                time.sleep(max(0.0, due - time.perf_counter()))
+        yield Finished(run_id=run_id, reason="done", new_tokens=self._tokens)
+
+
+_INFO = ModelInfo(
+    source="builtin", name="Chatterbox", architecture="none", parameters=0, context_length=2**15,
+    vocabulary=8192, layers=0, hidden_size=0, kv_bytes_per_token=0, stored_bytes=0, stored_dtype="none",
+    licence=None, has_chat_template=True,
+)  # fmt: skip
+_WORDS = ("the", "light", "of", "a", "distant", "ship", "turns", "slowly", "towards", "them.\n\n")
+
+
+def _token(run_id: int, index: int) -> Token:
+    text = " " + _WORDS[index % len(_WORDS)]
+    candidates = tuple(
+        Candidate(
+            id=n, text=text if n == 0 else f" {_WORDS[n % 10]}", raw_logprob=-0.5 - n, sampled_prob=0.05
+        )
+        for n in range(20)
+    )
+    probs = tuple(c.sampled_prob for c in candidates)
+    stages = tuple(Stage(name=name, probs=probs, removed=0.0) for name in ("raw", "temperature", "top-p"))
+    return Token(
+        run_id=run_id, index=index, id=0, text=text, data=text.encode(), special=False, raw_logprob=-0.5,
+        sampled_prob=0.05, entropy=2.0, candidates=candidates, stages=stages, at=0.01 * index,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Run one of the parts."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=("start", "decode", "long"))
+    parser.add_argument("--launched", type=float, default=time.time())
+    parser.add_argument("--tokens", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--per-second", type=float, default=400.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.part == "long":
+            chatterbox: SessionLike = Chatterbox(options.tokens, options.per_second)
+            bench = Bench(
+                Path(folder),
+                options.launched,
+                make_engine=lambda: chatterbox,
+                make_librarian=lambda: chatterbox,
+            )
+            long_transcript(bench, options.tokens)
+        else:
+            bench = Bench(Path(folder), options.launched)
+            start(bench) if options.part == "start" else decode(bench, options.tokens, options.repeats)
+        bench.close()
+
+
+if __name__ == "__main__":
+    main()
