@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, fields
 from typing import Final
@@ -55,6 +56,8 @@ class MonitorModel(QObject):
     def __init__(self, capacity: int = 600, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._samples: deque[MonitorSample] = deque(maxlen=capacity)
+        # The same by field, as plots want them: 600 attribute look-ups a plot would be half of its cost.
+        self._series: dict[str, deque[float]] = {name: deque(maxlen=capacity) for name in SAMPLE_FIELDS}
         self._seen: set[str] = set()
 
     @property
@@ -76,19 +79,22 @@ class MonitorModel(QObject):
         if not self._samples:
             return [], []
         now = self._samples[-1].at
-        values = [getattr(sample, field) for sample in self._samples]
-        return [sample.at - now for sample in self._samples], [
-            float("nan") if value is None else float(value) for value in values
-        ]
+        return [at - now for at in self._series["at"]], list(self._series[field])
 
     def add(self, sample: MonitorSample) -> None:
         """Take the newest sample."""
         self._samples.append(sample)
-        self._seen.update(name for name in SAMPLE_FIELDS if getattr(sample, name) is not None)
+        for name, values in self._series.items():
+            value = getattr(sample, name)
+            values.append(math.nan if value is None else float(value))
+            if value is not None:
+                self._seen.add(name)
         self.added.emit(sample)
 
     def clear(self) -> None:
         """Forget all samples."""
         self._samples.clear()
+        for values in self._series.values():
+            values.clear()
         self._seen.clear()
         self.cleared.emit()
