@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
 from app.controllers.downloads import DownloadsController
+from app.controllers.examples import ExamplesController
 from app.controllers.generation import Generation
 from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
@@ -91,6 +92,9 @@ class App(QObject):
             parent=self,
         )
         self.shell = Shell(self)
+        self.examples = ExamplesController(
+            chat=self.chat, generation=self.generation, models=self.models, parent=self
+        )
         connect(self)
         self._second = second
         self._painted = False

@@ -11,9 +11,11 @@ from views.header_bar import HeaderBar
 from views.inspector import Inspector
 from views.intents import ChatIntents
 from views.main_window import MainWindow
+from views.monitor_panel import MonitorPanel
 from views.sampling_panel import SamplingPanel
 from views.status_line import StatusLine
 from views.theme import Theme
+from views.token_panel import TokenPanel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +29,13 @@ class Widgets:
     conversations: ConversationList
     inspector: Inspector
     sampling: SamplingPanel
+    token: TokenPanel
+    monitor: MonitorPanel
     status: StatusLine
 
 
 def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     """Make the whole window, not shown yet."""
-    from PySide6.QtWidgets import QWidget
-
     intents = ChatIntents()
     header = HeaderBar(theme)
     chat = ChatPanel(models.transcript, models.focus, intents, theme)
@@ -41,13 +43,16 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector = Inspector(theme)
     sampling = SamplingPanel(models.controls, models.step, models.settings, theme)
     inspector.add_panel("sampling", "Sampling", sampling)
+    token = TokenPanel(models.candidates, models.transcript, models.focus, theme)
+    inspector.add_panel("token", "Token", token)
+    monitor = MonitorPanel(models.monitor, models.runs, theme)
     status = StatusLine(theme)
     window = MainWindow(
         header=header,
         conversations=conversations,
         chat=chat,
         inspector=inspector,
-        monitor=QWidget(),
+        monitor=monitor,
         status=status,
         intents=intents,
         theme=theme,
@@ -60,5 +65,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         conversations=conversations,
         inspector=inspector,
         sampling=sampling,
+        token=token,
+        monitor=monitor,
         status=status,
     )

@@ -28,6 +28,7 @@ def connect(app: App) -> None:
     _connect_chat(app)
     _connect_conversations(app)
     _connect_models(app)
+    _connect_panels(app)
     _connect_status(app)
 
 
@@ -40,7 +41,7 @@ def _connect_chat(app: App) -> None:
     intents.continue_requested.connect(chat.continue_reply)
     intents.edit_requested.connect(chat.edit)
     intents.branch_step_requested.connect(chat.step_branch)
-    intents.candidate_requested.connect(chat.branch_from_candidate)
+    intents.candidate_requested.connect(chat.branch_from_row)
     intents.system_prompt_changed.connect(chat.set_system_prompt)
     intents.tokens_wanted.connect(app.tracks.wanted)
     intents.raw_text_wanted.connect(app.raw.render)
@@ -78,6 +79,19 @@ def _connect_models(app: App) -> None:
     app.widgets.intents.paths_dropped.connect(app.shell.open_paths)
     app.widgets.intents.attach_requested.connect(app.shell.choose_files)
     app.widgets.window.action("unloadModel").triggered.connect(app.model_loads.unload)
+
+
+def _connect_panels(app: App) -> None:
+    token, sampling, monitor = app.widgets.token, app.widgets.sampling, app.widgets.monitor
+    token.branch_requested.connect(app.chat.branch_from_candidate)
+    token.tokens_requested.connect(app.tracks.wanted)
+    token.bias_requested.connect(app.shell.set_bias)
+    token.example_requested.connect(app.examples.show_token)
+    sampling.example_requested.connect(app.examples.show_reply)
+    monitor.example_requested.connect(app.examples.show_reply)
+    monitor.export_requested.connect(app.shell.export_runs)
+    app.models.focus.focus_changed.connect(app.shell.show_token_panel)
+    app.generation.busy_changed.connect(app.shell.show_sampling_panel)
 
 
 def _connect_status(app: App) -> None:
@@ -198,6 +212,31 @@ class Shell(QObject):
         path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the conversation", name)
         if path:
             self._app.conversations.export(conversation, kind, Path(path))
+
+    @Slot()
+    def export_runs(self) -> None:
+        """Ask for a place and write the list of runs there."""
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the runs", "runs.csv")
+        if path:
+            self._app.monitor.export_csv(Path(path))
+
+    @Slot(int, str, float)
+    def set_bias(self, token: int, text: str, bias: float) -> None:
+        """Add to a token's logit from the next token on."""
+        self._app.models.controls.set_bias(token, bias, text)
+        self.tell(f"The logit of {text!r} is changed by {bias:+g} from the next token on.")
+
+    @Slot(object)
+    def show_token_panel(self, focus: object) -> None:
+        """The inspector follows the task: a token was chosen."""
+        if focus is not None:
+            self._widgets.inspector.show_panel("token")
+
+    @Slot(object)
+    def show_sampling_panel(self, conversation: object) -> None:
+        """The inspector follows the task: a reply is being written."""
+        if conversation is not None and self._app.models.focus.focus is None:
+            self._widgets.inspector.show_panel("sampling")
 
     @Slot(str)
     def open_link(self, address: str) -> None:

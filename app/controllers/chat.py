@@ -172,19 +172,25 @@ class ChatController(QObject):
             self._transcript.replace_from(message, self._shown_from(siblings[place].id))
 
     @Slot(object, int, int)
-    def branch_from_candidate(self, message: int, index: int, row: int) -> None:
+    def branch_from_row(self, message: int, index: int, row: int) -> None:
+        """Branch at a candidate by its place in the table: most likely (raw) first."""
+        token = self._transcript.token(message, index)
+        if token is not None and 0 <= row < len(token.candidates):
+            candidate = sorted(token.candidates, key=lambda c: -c.raw_logprob)[row]
+            self.branch_from_candidate(message, index, candidate.id)
+
+    @Slot(object, int, int)
+    def branch_from_candidate(self, message: int, index: int, candidate_id: int) -> None:
         """Write the reply anew from token ``index`` of the shown track on, beginning with that candidate."""
         shown_message = self._transcript.message(message)
         token = self._transcript.token(message, index)
-        if shown_message.role != "assistant" or token is None or not self._ready():
-            return
-        candidate = sorted(token.candidates, key=lambda c: -c.raw_logprob)[row]
-        beginning = self._beginning_of_branch(shown_message, index, candidate)
+        candidate = next((c for c in token.candidates if c.id == candidate_id), None) if token else None
         parent = self._history.message(message).parent
-        if message in self._generation.running:
-            self._generation.stop([message])
-        if parent is not None:
-            self._reply(parent, beginning, in_place_of=message)
+        if candidate is None or parent is None or shown_message.role != "assistant" or not self._ready():
+            return
+        beginning = self._beginning_of_branch(shown_message, index, candidate)
+        self._generation.stop([message])
+        self._reply(parent, beginning, in_place_of=message)
 
     # --- how
 

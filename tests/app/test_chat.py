@@ -261,7 +261,7 @@ def test_editing_a_question_branches_and_the_old_branch_comes_back_whole(app: Ap
 def test_branching_from_a_candidate_keeps_the_tokens_before_it_and_begins_with_it(app: App) -> None:
     app.say("Which?")
     app.session.reply_pieces = (" Volga",)
-    app.chat.branch_from_candidate(app.reply.id, 3, 1)
+    app.chat.branch_from_candidate(app.reply.id, 3, 303)
     app.done()
     assert app.asked.reply_ids == (100, 101, 102, 303)
     assert app.reply.text == "It is the rival Volga"
@@ -279,7 +279,7 @@ def test_branching_while_the_reply_is_written_stops_it(app: App) -> None:
     app.qtbot.waitUntil(lambda: app.reply.text == "It is")
     old = app.reply.id
     app.session.stepwise = False
-    app.chat.branch_from_candidate(old, 1, 1)
+    app.chat.branch_from_row(old, 1, 1)
     app.done()
     assert app.history.message(old).state == "stopped"
     assert app.history.message(old).text == "It is"
