@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -183,7 +184,7 @@ class ChatPanel(QWidget):
         bar = QHBoxLayout()
         bar.setContentsMargins(12, 8, 12, 8)
         bar.setSpacing(8)
-        bar.addWidget(self.system.fold)
+        bar.addWidget(self.system.fold, 0, Qt.AlignmentFlag.AlignTop)
         bar.addStretch(1)
         self._tools = QWidget(self)
         tools = QHBoxLayout(self._tools)
@@ -191,12 +192,12 @@ class ChatPanel(QWidget):
         tools.setSpacing(8)
         tools.addWidget(self._legend)
         tools.addWidget(self._measure)
-        self._bar = bar
-        bar.addWidget(self._tools)
-        bar.addWidget(self._views)
-        self._second = QHBoxLayout()
-        self._second.setContentsMargins(12, 0, 12, 0)
-        self._second.addStretch(1)
+        # A box that changes its direction: moving widgets between layouts leaves stale wrappers behind.
+        self._right = QBoxLayout(QBoxLayout.Direction.RightToLeft)
+        self._right.setSpacing(8)
+        self._right.addWidget(self._views, 0, Qt.AlignmentFlag.AlignRight)
+        self._right.addWidget(self._tools, 0, Qt.AlignmentFlag.AlignRight)
+        bar.addLayout(self._right)
         self._opened = QHBoxLayout()
         self._opened.addWidget(self.system)
         self._bottom = QWidget(self)
@@ -208,7 +209,6 @@ class ChatPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
-        column.addLayout(self._second)
         column.addLayout(self._opened)
         column.addWidget(self._stack, 1)
         column.addWidget(self._bottom)
@@ -221,11 +221,8 @@ class ChatPanel(QWidget):
         self._opened.setContentsMargins(left, 0, right, 0)
         self.system.set_room(max(60, self.width() - 620))
         narrow = self.width() < _NARROW
-        if narrow != (self._second.indexOf(self._tools) >= 0):
-            if narrow:
-                self._second.addWidget(self._tools)
-            else:
-                self._bar.insertWidget(self._bar.count() - 1, self._tools)
+        direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.RightToLeft
+        self._right.setDirection(direction)
 
 
 class NoticeBar(QFrame):

@@ -9,6 +9,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QFocusEvent, QKeyEven
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
 
 from views.intents import ChatIntents
+from views.keys import FieldKeys
 from views.theme import READING, Theme
 
 SendKey = Literal["enter", "ctrl-enter"]
@@ -144,6 +145,7 @@ class _Field(QPlainTextEdit):
         self.setFont(theme.font(READING))
         self.document().setDocumentMargin(0)
         self.setTabChangesFocus(True)
+        FieldKeys(self)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.send_key: SendKey = "enter"

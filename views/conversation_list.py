@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from views.keys import FieldKeys
 from views.models.conversations import ConversationId, ConversationsModel
 from views.theme import BODY, CAPTION, Theme
 
@@ -57,13 +58,14 @@ class ConversationList(QWidget):
         new.setToolTip("New chat (Ctrl+N)")
         theme.set_icon(new, "new")
         new.clicked.connect(self.new_requested)
-        self.search = QLineEdit(self)
+        self.search = _Search(self)
         self.search.setObjectName("conversationSearch")
         self.search.setProperty("kind", "search")
         self.search.setPlaceholderText("Search (Ctrl+K)")
         self.search.setAccessibleName("Search conversations")
         self.search.setClearButtonEnabled(True)
         self.search.textChanged.connect(self._filter)
+        FieldKeys(self.search, own=("Esc",))
         self.view = _View(theme, self)
         self.view.setModel(model)
         self.view.clicked.connect(self._open)
@@ -167,6 +169,16 @@ class ConversationList(QWidget):
             layout.setStretchFactor(self._empty, 1 if empty else 0)
 
 
+class _Search(QLineEdit):
+    """Esc empties it."""
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.clear()
+        else:
+            super().keyPressEvent(event)
+
+
 class _View(QListView):
     delete_pressed = Signal()
 
@@ -199,6 +211,17 @@ class _Delegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
         heading = index.data(ConversationsModel.heading_role)
         return QSize(120, (36 if index.row() else 24) if heading else 32)
+
+    def createEditor(self, parent: QWidget, option: QStyleOptionViewItem, index: _Index) -> QWidget:
+        editor = QLineEdit(parent)
+        editor.setObjectName("renameField")
+        editor.setAccessibleName("Title of the conversation")
+        FieldKeys(editor, own=("Esc",))
+        return editor
+
+    def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: _Index) -> None:
+        rect: QRect = option.rect
+        editor.setGeometry(rect.adjusted(0, 1, 0, -1))
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         rect: QRect = option.rect

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
+from views.keys import FieldKeys
 from views.theme import READING, Theme
 
 
@@ -39,6 +40,7 @@ class InlineEditor(QWidget):
         self._field.setFont(theme.font(READING))
         self._field.setStyleSheet(f"font-size: {READING}px")
         self._field.setTabChangesFocus(True)
+        FieldKeys(self._field, own=("Esc", "Ctrl+Return", "Ctrl+Enter"))
         self._field.setPlainText(text)
         self._field.moveCursor(self._field.textCursor().MoveOperation.End)
         self._field.accepted.connect(self._accept)

@@ -150,7 +150,7 @@ def render_html(source: str, colors: Colors) -> str:
         "<blockquote>", f'<blockquote style="color:{colors.muted}; margin-left:16px; margin-right:0px">'
     )
     html = html.replace("<table>", '<table cellspacing="0" cellpadding="4" border="1">')
-    return html.replace("<hr />", "<hr>")
+    return html.replace("<hr />", "<hr>").strip()
 
 
 def _sheet(colors: Colors, mono: str) -> str:

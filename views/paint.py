@@ -84,15 +84,16 @@ def readable(surface: QColor, color: QColor, share: float, text: QColor) -> QCol
 def sequential_scale(surface: str, text: str) -> tuple[Tint, ...]:
     """:data:`LEVELS` tints from "as expected" to "unexpected" for a theme's surface and text colours.
 
-    The loud end is the map's end that stands out from the surface: dark blue on light, yellow on dark.
+    The loud end is the map's end that stands out from the surface: dark blue on light, yellow on dark, where
+    the part of the map that is darker than the surface is left out.
     """
     base, ink = QColor(surface), QColor(text)
     dark = luminance(base) < 0.2
     tints = []
     for level in range(LEVELS):
         t = level / (LEVELS - 1)
-        color = cividis(t if dark else 1.0 - t)
-        share = 0.06 + 0.34 * t if dark else 0.06 + 0.44 * t
+        color = cividis(0.25 + 0.75 * t if dark else 1.0 - t)
+        share = 0.06 + 0.30 * t if dark else 0.06 + 0.44 * t
         tints.append(Tint(readable(base, color, share, ink), _underline(base, color), _weight(t)))
     return tuple(tints)
 

@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent, QTextCursor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
 from views.intents import ChatIntents
+from views.keys import FieldKeys
 from views.theme import BODY, Theme
 
 
@@ -28,6 +29,7 @@ class RawPrompt(QWidget):
         self.editor = _Editor(self)
         self.editor.setObjectName("rawPromptEditor")
         self.editor.setAccessibleName("Raw text of the prompt")
+        FieldKeys(self.editor, own=("Ctrl+Return", "Ctrl+Enter"))
         self.editor.setFont(theme.mono(BODY))
         self.editor.document().setDocumentMargin(0)
         self.editor.setPlaceholderText("Write a text that the model should continue")

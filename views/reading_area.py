@@ -350,7 +350,7 @@ class ReadingArea(QAbstractScrollArea):
                 painter.translate(self.left(item), y)
                 self.paint_piece(painter, item, piece, clip)
                 painter.restore()
-        for mark, place in self._marks():
+        for mark, place in self.marks():
             self._paint_mark(painter, mark, place)
         painter.end()
 
@@ -372,7 +372,7 @@ class ReadingArea(QAbstractScrollArea):
             height = last.top + last.height + item.inset / 2 + 2 - HEADER
             painter.drawRoundedRect(QRectF(column.left(), y + HEADER - 2, column.width(), height), 8, 8)
 
-    def _marks(self) -> Iterator[tuple[Mark, QRectF]]:
+    def marks(self) -> Iterator[tuple[Mark, QRectF]]:
         """The marks that are in view and the place of their sign, left of the column."""
         left = self.column_rect().left()
         for item in self.visible_items():
@@ -414,7 +414,7 @@ class ReadingArea(QAbstractScrollArea):
 
     def viewportEvent(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent):
-            texts = [m.text for m, r in self._marks() if r.adjusted(-4, -2, 4, 2).contains(event.pos())]
+            texts = [m.text for m, r in self.marks() if r.adjusted(-4, -2, 4, 2).contains(event.pos())]
             if texts:
                 QToolTip.showText(event.globalPos(), "\n".join(texts), self.viewport())
                 return True

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from views.intents import ChatIntents
+from views.keys import FieldKeys
 from views.theme import BODY, Theme
 
 #: Presets that are always there; the user's own come after them.
@@ -63,6 +64,7 @@ class SystemPrompt(QWidget):
         self.editor.setAccessibleName("Text of the system prompt")
         self.editor.setPlaceholderText("What the model should know and how it should answer")
         self.editor.setTabChangesFocus(True)
+        FieldKeys(self.editor)
         self.editor.setFixedHeight(96)
         self.editor.textChanged.connect(self._edited)
         self.presets = QComboBox(self)

@@ -1,0 +1,207 @@
+"""The conversation as tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QImage
+
+from views.models.focus import TokenSpan
+from views.models.tokens import TokenTrack
+from views.models.transcript import ShownMessage
+from views.token_layout import TokenPiece
+from views.token_view import TokenView
+
+PROSE = "\n".join(f"Line {number} of the long reply." for number in range(300))
+
+
+@pytest.fixture
+def view(shown: Any, reply: Any, question: Any, settle: Any) -> TokenView:
+    shown.transcript.reset([question("q", "How long?"), reply("r", "The Nile is\nlong.")])
+    shown.chat.show_view("tokens")
+    view: TokenView = shown.chat.token_view
+    settle(view)
+    view.setFocus()
+    return view
+
+
+def boxes(view: TokenView, message_id: Any) -> list[Any]:
+    pieces = view.column.item(message_id).pieces
+    return [box for piece in pieces if isinstance(piece, TokenPiece) for box in piece.boxes]
+
+
+def center(view: TokenView, message_id: Any, token: int) -> QPoint:
+    item = view.column.item(message_id)
+    for piece in item.pieces:
+        for box in piece.boxes if isinstance(piece, TokenPiece) else ():
+            if box.cell.span and box.cell.span[0] <= token < box.cell.span[1]:
+                at = box.rect.center()
+                y = item.top + piece.top - view.scrolled + at.y()
+                return QPoint(round(view.left(item) + at.x()), round(y))
+    raise AssertionError("the token is not laid out")
+
+
+def test_every_token_has_its_place(view: Any, shown: Any) -> None:
+    spans = [box.cell.span for box in boxes(view, "r")]
+    assert spans == list(shown.transcript.message("r").track.spans)
+
+
+def test_line_breaks_are_shown_and_break_the_line(view: Any) -> None:
+    cells = [box.cell for box in boxes(view, "r")]
+    assert "".join(cell.text for cell in cells) == "The Nile is↵long."
+    first, second = view.column.item("r").pieces
+    assert second.top > first.top
+
+
+def test_hovering_previews_and_leaving_ends_it(view: Any, shown: Any, qtbot: Any) -> None:
+    qtbot.mouseMove(view.viewport(), center(view, "r", 1))
+    assert shown.focus.preview == TokenSpan("r", 1, 2)
+    qtbot.mouseMove(view.viewport(), QPoint(2, 2))
+    assert shown.focus.preview is None
+
+
+def test_a_click_sets_the_focus_and_escape_takes_it_away(view: Any, shown: Any, qtbot: Any) -> None:
+    qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=center(view, "r", 1))
+    assert shown.focus.focus == TokenSpan("r", 1, 2)
+    shown.focus.set_preview(None)
+    shown.window.action("stop").trigger()
+    assert shown.focus.current is None
+
+
+def test_shift_click_takes_in_what_lies_between(view: Any, shown: Any, qtbot: Any) -> None:
+    port = view.viewport()
+    qtbot.mouseClick(port, Qt.MouseButton.LeftButton, pos=center(view, "r", 0))
+    qtbot.mouseClick(
+        port, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, pos=center(view, "r", 2)
+    )
+    assert shown.focus.focus == TokenSpan("r", 0, 3)
+
+
+def test_keys_walk_tokens_from_the_last_one_back(view: Any, shown: Any, qtbot: Any) -> None:
+    last = len(shown.transcript.message("r").track) - 1
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    assert shown.focus.focus == TokenSpan("r", last, last + 1)
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    assert shown.focus.focus == TokenSpan("r", last - 1, last)
+    qtbot.keyClick(view, Qt.Key.Key_Home)
+    assert shown.focus.focus == TokenSpan("r", 0, 1)
+    qtbot.keyClick(view, Qt.Key.Key_Right, Qt.KeyboardModifier.ControlModifier)
+    assert shown.focus.focus == TokenSpan("r", last, last + 1)
+
+
+def test_keys_walk_into_the_neighbouring_message(
+    view: Any, shown: Any, tokens_of: Any, qtbot: Any, settle: Any
+) -> None:
+    shown.transcript.set_track("q", TokenTrack(tokens_of("How long?")))
+    settle(view)
+    shown.focus.set_focus(TokenSpan("r", 0, 1))
+    qtbot.keyClick(view, Qt.Key.Key_Left)
+    assert shown.focus.focus == TokenSpan("q", 2, 3)
+
+
+def test_keys_walk_candidates_and_enter_branches(view: Any, shown: Any, qtbot: Any) -> None:
+    shown.focus.set_focus(TokenSpan("r", 1, 2))
+    with qtbot.assertNotEmitted(shown.intents.candidate_requested):
+        qtbot.keyClick(view, Qt.Key.Key_Return)
+    for _ in range(2):
+        qtbot.keyClick(view, Qt.Key.Key_Down)
+    assert shown.focus.candidate == 1
+    with qtbot.waitSignal(shown.intents.candidate_requested) as asked:
+        qtbot.keyClick(view, Qt.Key.Key_Return)
+    assert asked.args == ["r", 1, 1]
+    for _ in range(9):
+        qtbot.keyClick(view, Qt.Key.Key_Down)
+    assert shown.focus.candidate == 2
+
+
+def test_tokens_of_a_message_without_any_are_asked_for_once(
+    view: Any, shown: Any, settle: Any, qtbot: Any
+) -> None:
+    asked: list[object] = []
+    shown.intents.tokens_wanted.connect(asked.append)
+    shown.transcript.reset([ShownMessage(id="old", role="assistant", text="Read from history.")])
+    for _ in range(3):
+        settle(view)
+    assert asked == ["old"]
+
+
+def test_text_without_tokens_is_shown_plain(view: Any) -> None:
+    assert [(box.cell.text, box.cell.span) for box in boxes(view, "q")] == [("How long?", None)]
+
+
+def test_special_tokens_and_parts_of_characters_are_shown_as_one(
+    view: Any, shown: Any, make_token: Any, settle: Any
+) -> None:
+    tokens = [
+        make_token(0, "a"), make_token(1, "", data=b"\xc3"), make_token(2, "é", data=b"\xa9"),
+        make_token(3, "", data=b"<|end|>", special=True),
+    ]  # fmt: skip
+    shown.transcript.reset([ShownMessage(id="r", role="assistant", text="aé", track=TokenTrack(tokens))])
+    settle(view)
+    shown_cells = [
+        (box.cell.span, box.cell.text.strip("\u2009"), box.cell.special) for box in boxes(view, "r")
+    ]
+    assert shown_cells == [((0, 1), "a", False), ((1, 3), "é", False), ((3, 4), "<|end|>", True)]
+
+
+def test_tokens_appear_while_streaming_as_they_will_stand(
+    view: Any, shown: Any, tokens_of: Any, settle: Any
+) -> None:
+    shown.transcript.begin_reply("s")
+    for token in tokens_of(PROSE):
+        shown.transcript.append_tokens("s", (token,))
+    settle(view)
+    streamed = [(piece.first, piece.last) for piece in view.column.item("s").pieces]
+    shown.transcript.set_track("s", TokenTrack(tokens_of(PROSE)))
+    settle(view)
+    assert [(piece.first, piece.last) for piece in view.column.item("s").pieces] == streamed
+    assert view.verticalScrollBar().value() == view.verticalScrollBar().maximum()
+
+
+def test_unlikely_tokens_are_louder_for_each_measure(
+    view: Any, shown: Any, make_token: Any, settle: Any
+) -> None:
+    tokens = [
+        make_token(0, "likely", probability=0.99, entropy=0.01),
+        make_token(1, " rare", probability=0.0001, entropy=5.0),
+    ]
+    text = "likely rare"
+    shown.transcript.reset([ShownMessage(id="r", role="assistant", text=text, track=TokenTrack(tokens))])
+    settle(view)
+    surface = shown.theme.color("surface")
+    for measure in ("probability", "entropy", "surprisal"):
+        shown.chat.set_measure(measure)
+        image: QImage = view.viewport().grab().toImage()
+        colors = []
+        for token in (0, 1):
+            point = center(view, "r", token) - QPoint(0, 9)
+            colors.append(image.pixelColor(point))
+        quiet, loud = (abs(color.lightness() - surface.lightness()) for color in colors)
+        assert loud > quiet + 30, measure
+
+
+def test_text_and_tokens_show_the_same_place(view: Any, shown: Any, reply: Any, settle: Any) -> None:
+    text = "\n\n".join(f"Paragraph {number} of the reply." for number in range(200))
+    shown.transcript.reset([reply("r", text)])
+    settle(view)
+    view.go_to("r", text.index("Paragraph 100"))
+    settle(view)
+    shown.window.action("toggleTokens").trigger()
+    settle(shown.chat.text_view)
+    place = shown.chat.text_view.place()
+    assert text[place.offset :].startswith("Paragraph 100 ")
+    shown.window.action("toggleTokens").trigger()
+    settle(view)
+    assert text[view.place().offset :].startswith("Paragraph 100 ")
+
+
+def test_a_focus_that_is_out_of_sight_is_brought_into_view(
+    view: Any, shown: Any, reply: Any, settle: Any
+) -> None:
+    shown.transcript.reset([reply("r", PROSE)])
+    settle(view)
+    shown.focus.set_focus(TokenSpan("r", 40, 41))
+    settle(view)
+    assert 0 <= center(view, "r", 40).y() <= view.viewport().height()
