@@ -393,6 +393,19 @@ class AskRequest(Request):
     whole_sentences: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityRequest(Request):
+    """How well the loaded model foretells a text -> :class:`Progress` ..., :class:`PerplexityMeasured`.
+
+    The text is read in windows of ``window`` tokens (None: the context, at most 2048), each ``stride`` tokens
+    (None: half a window) further on; every token is counted once, in the first window that holds it.
+    """
+
+    text: str
+    window: int | None = None
+    stride: int | None = None
+
+
 # --- parts of events ----------------------------------------------------------------------------------------
 
 
@@ -880,6 +893,20 @@ class Downloaded(Event):
     event: ClassVar[str] = "downloaded"
     repo: str
     folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityMeasured(Event):
+    """A text's perplexity: the exponential of ``nats_per_token``, the mean surprisal of its ``tokens``."""
+
+    event: ClassVar[str] = "perplexity"
+    perplexity: float
+    nats_per_token: float
+    bits_per_byte: float
+    tokens: int
+    window: int
+    stride: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

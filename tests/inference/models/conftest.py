@@ -92,6 +92,17 @@ def save_tokenizer(folder: Path, size: int = 500) -> None:
     PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny models are faster on one thread, the more so beside other programs."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """``model_folders(family)``: a tiny saved model with its tokenizer; made once, not to be changed."""
