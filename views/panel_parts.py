@@ -13,10 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from views.theme import BODY, CAPTION, GRID, READING, TITLE, Theme, Tone
-
-#: Names of the type scale in the style sheet.
-_SIZES = {CAPTION: "caption", READING: "reading", TITLE: "title"}
+from views.theme import BODY, CAPTION, GRID, READING, Theme, Tone
 
 
 class Ink(QLabel):
@@ -37,12 +34,7 @@ class Ink(QLabel):
         super().__init__(text, parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(wrap)
-        if mono:
-            self.setFont(theme.mono(size))
-        if bold:
-            self.setProperty("weight", "strong")
-        if size in _SIZES:
-            self.setProperty("size", _SIZES[size])
+        self.setFont(theme.mono(size) if mono else theme.font(size, bold=bold))
         self.setProperty("tone", tone)
 
     def set_tone(self, tone: Tone) -> None:

@@ -66,7 +66,8 @@ class _EntryList(QListWidget):
     def chosen(self) -> object | None:
         """Value of the row that is chosen."""
         item = self.currentItem()
-        return item.data(Qt.ItemDataRole.UserRole) if item is not None else None
+        value: object = item.data(Qt.ItemDataRole.UserRole) if item is not None else None
+        return value
 
 
 class StopEditor(QWidget):
@@ -142,6 +143,7 @@ class BiasEditor(QWidget):
         self.bias.setDecimals(1)
         for number in (self.token_id, self.bias):
             number.setMinimumWidth(16 * GRID)
+            number.lineEdit().setTextMargins(GRID, 0, GRID, 0)
             number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.bias.setValue(-100.0)
         self.bias.setToolTip("Added to the token's logit: -100 forbids it, 5 makes it 148 times likelier.")

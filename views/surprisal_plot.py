@@ -43,15 +43,15 @@ class SurprisalPlot(QWidget):
         super().__init__(parent)
         self.setObjectName("surprisalPlot")
         self.bars = _Bars(transcript, focus, theme)
-        self.scroll = QScrollBar(Qt.Orientation.Horizontal)
-        self.scroll.setAccessibleName("Scroll the surprisal plot")
+        self.scroll_bar = QScrollBar(Qt.Orientation.Horizontal)
+        self.scroll_bar.setAccessibleName("Scroll the surprisal plot")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.bars)
-        column.addWidget(self.scroll)
-        self.scroll.valueChanged.connect(self.bars.set_first)
-        self.bars.attach(self.scroll)
+        column.addWidget(self.scroll_bar)
+        self.scroll_bar.valueChanged.connect(self.bars.set_first)
+        self.bars.attach(self.scroll_bar)
 
     def set_message(self, message_id: MessageId | None) -> None:
         """Show another message's tokens."""

@@ -1,0 +1,286 @@
+"""The right half of the model picker: what the chosen model is, how to load it, and whether it fits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from inference.events import ModelInfo, ModelLoaded, Progress
+from views.fit_bar import FitBar
+from views.models.format import format_bytes, format_count, format_seconds
+from views.models.model_choice import ModelChoiceModel
+from views.panel_parts import Ink
+from views.theme import CAPTION, GRID, TITLE, Theme
+
+QUANTIZATIONS: Final[dict[str, str]] = {
+    "none": "As stored",
+    "bf16": "16 bit (bf16)",
+    "fp16": "16 bit (fp16)",
+    "int8": "8 bit (int8)",
+    "nf4": "4 bit (NF4)",
+    "fp4": "4 bit (FP4)",
+}
+DEVICES: Final[dict[str, str]] = {"auto": "Best there is", "cpu": "CPU", "cuda": "GPU"}
+
+
+class ModelCard(QWidget):
+    """Facts, options, the memory bar, and the buttons that load and unload.
+
+    Args:
+        model: The choice and what is known of it.
+        theme: Colours and fonts.
+
+    Signals:
+        load_requested: The :class:`~views.models.model_choice.LoadChoice`.
+        unload_requested, cancel_load_requested.
+    """
+
+    load_requested = Signal(object)
+    unload_requested = Signal()
+    cancel_load_requested = Signal()
+
+    def __init__(self, model: ModelChoiceModel, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._model, self._theme = model, theme
+        self._name = Ink("", theme, size=TITLE, wrap=True)
+        self._facts = QGridLayout()
+        self.quantization, self.device = QComboBox(), QComboBox()
+        self.context = QSpinBox()
+        self.fit = FitBar(theme)
+        self._state = Ink("", theme, tone="muted", wrap=True)
+        self._hint = Ink("", theme, tone="muted", wrap=True)
+        self.load = QPushButton("Load")
+        self.unload = QPushButton("Unload")
+        self.cancel = QPushButton("Cancel")
+        self.bar = QProgressBar()
+        self._loaded = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
+        self._pages = QStackedWidget()
+        self._set_up()
+        self._lay_out()
+        self._connect()
+        self._show_choice()
+        self._show_loading(model.loading)
+        self._show_loaded(model.loaded)
+
+    def _set_up(self) -> None:
+        for box, name, title, items, tip in (
+            (
+                self.quantization,
+                "quantization",
+                "Weights",
+                QUANTIZATIONS,
+                "Fewer bits take less memory.",
+            ),
+            (self.device, "device", "Runs on", DEVICES, "Several GPUs are shared out by themselves."),
+        ):
+            box.setObjectName(name)
+            box.setAccessibleName(title)
+            box.setToolTip(tip)
+            for value, text in items.items():
+                box.addItem(text, value)
+        self.context.setObjectName("contextLength")
+        self.context.setAccessibleName("Context length in tokens")
+        self.context.setToolTip("Tokens of prompt and reply together; their KV cache takes memory.")
+        self.context.setRange(0, 10_000_000)
+        self.context.setSingleStep(1024)
+        self.context.setSuffix(" tokens")
+        self.context.setSpecialValueText("the model's own")
+        self.context.setKeyboardTracking(False)
+        self.context.lineEdit().setTextMargins(GRID, 0, GRID, 0)
+        self.load.setObjectName("loadButton")
+        self.load.setProperty("kind", "primary")
+        self.unload.setObjectName("unloadButton")
+        self.cancel.setObjectName("cancelLoadButton")
+        self.bar.setObjectName("loadProgress")
+        self.bar.setAccessibleName("Progress of loading")
+        self.bar.setTextVisible(False)
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3 * GRID)
+        column.addWidget(self._name)
+        self._facts.setHorizontalSpacing(4 * GRID)
+        self._facts.setVerticalSpacing(GRID)
+        self._facts.setColumnStretch(1, 1)
+        self._facts.setColumnStretch(3, 1)
+        column.addLayout(self._facts)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setHorizontalSpacing(4 * GRID)
+        form.setVerticalSpacing(GRID)
+        form.addRow("Weights", self.quantization)
+        form.addRow("Runs on", self.device)
+        form.addRow("Context", self.context)
+        self._options = QWidget()
+        self._options.setLayout(form)
+        form.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._options)
+        column.addWidget(self.fit)
+        column.addWidget(self._state)
+        column.addWidget(self._hint)
+        column.addStretch(1)
+        column.addWidget(self._loaded)
+        column.addWidget(self.bar)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.load)
+        buttons.addWidget(self.cancel)
+        buttons.addStretch(1)
+        buttons.addWidget(self.unload)
+        column.addLayout(buttons)
+
+    def _connect(self) -> None:
+        self.quantization.activated.connect(self._options_changed)
+        self.device.activated.connect(self._options_changed)
+        self.context.valueChanged.connect(self._options_changed)
+        self.load.clicked.connect(self._load)
+        self.unload.clicked.connect(self.unload_requested)
+        self.cancel.clicked.connect(self.cancel_load_requested)
+        self._model.choice_changed.connect(self._show_choice)
+        self._model.inspection_changed.connect(self._show_choice)
+        self._model.loading_changed.connect(self._show_loading)
+        self._model.loaded_changed.connect(self._show_loaded)
+
+    # --- showing --------------------------------------------------------------------------------------------
+
+    def _show_choice(self) -> None:
+        choice, inspection, fault = self._model.choice, self._model.inspection, self._model.inspection_fault
+        self._options.setVisible(choice is not None and fault is None)
+        self.fit.setVisible(inspection is not None)
+        self.load.setEnabled(choice is not None and fault is None and self._model.loading is None)
+        if choice is None:
+            self._name.setText("Choose a model")
+            self._say("Its size, and whether it fits into this machine's memory, is shown here.", "")
+            self._show_facts(None)
+            return
+        with (
+            QSignalBlocker(self.quantization),
+            QSignalBlocker(self.device),
+            QSignalBlocker(self.context),
+        ):
+            self.quantization.setCurrentIndex(self.quantization.findData(choice.quantization))
+            self.device.setCurrentIndex(self.device.findData(choice.device))
+            self.context.setValue(choice.context_length or 0)
+        row = self._model.row_of(choice.model)
+        entry = self._model.entries[row] if row >= 0 else None
+        self._name.setText(entry.name if entry is not None else choice.model)
+        self._show_facts(inspection.info if inspection is not None else None)
+        if fault is not None:
+            self._say(fault.message, fault.hint, failed=True)
+        elif inspection is None:
+            self._say("Reading the model's description …", "")
+        else:
+            self.context.setMaximum(max(inspection.info.context_length, choice.context_length or 0))
+            own = f"the model's own ({inspection.info.context_length:,} tokens)"
+            self.context.setSpecialValueText(own)
+            self.fit.set_estimate(inspection.estimate)
+            self._say("" if inspection.estimate.fits else _ADVICE, "")
+
+    def _say(self, text: str, hint: str, *, failed: bool = False) -> None:
+        self._state.setText(text)
+        self._state.set_tone("danger" if failed else "muted")
+        self._state.setVisible(bool(text))
+        self._hint.setText(hint)
+        self._hint.setVisible(bool(hint))
+
+    def _show_facts(self, info: ModelInfo | None) -> None:
+        while (item := self._facts.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.deleteLater()
+        if info is None:
+            return
+        for number, (title, fact) in enumerate(_facts(info)):
+            row, column = divmod(number, 2)
+            label = Ink(title, self._theme, tone="muted", size=CAPTION)
+            value = QLabel(fact)
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            value.setAccessibleName(f"{title}: {fact}")
+            self._facts.addWidget(label, row, 2 * column)
+            self._facts.addWidget(value, row, 2 * column + 1)
+
+    def _show_loading(self, progress: Progress | None) -> None:
+        working = progress is not None
+        self.bar.setVisible(working)
+        self.cancel.setVisible(working)
+        self.load.setVisible(not working)
+        self.unload.setEnabled(not working and self._model.loaded is not None)
+        if progress is not None:
+            self.bar.setRange(0, 1000 if progress.total else 0)
+            if progress.total:
+                self.bar.setValue(round(1000 * min(progress.done / progress.total, 1)))
+            self._loaded.setText(_progress_words(progress))
+            self._loaded.show()
+        else:
+            self._show_loaded(self._model.loaded)
+            self.load.setEnabled(self._model.choice is not None and self._model.inspection_fault is None)
+
+    def _show_loaded(self, loaded: ModelLoaded | None) -> None:
+        self.unload.setEnabled(loaded is not None and self._model.loading is None)
+        if self._model.loading is not None:
+            return
+        self._loaded.setVisible(loaded is not None)
+        if loaded is not None:
+            self._loaded.setText(loaded_words(loaded))
+
+    # --- what the user does ---------------------------------------------------------------------------------
+
+    def _options_changed(self) -> None:
+        self._model.change_choice(
+            quantization=self.quantization.currentData(),
+            device=self.device.currentData(),
+            context_length=self.context.value() or None,
+        )
+
+    def _load(self) -> None:
+        if self._model.choice is not None:
+            self.load_requested.emit(self._model.choice)
+
+
+_ADVICE = "Choose fewer bits or a shorter context, or close other programs. You can still try."
+
+
+def _facts(info: ModelInfo) -> list[tuple[str, str]]:
+    return [
+        ("Architecture", info.architecture),
+        ("Parameters", format_count(info.parameters)),
+        ("Context", f"{info.context_length:,} tokens"),
+        ("Licence", info.licence or "not stated"),
+        ("Stored as", f"{info.stored_dtype}, {info.format}"),
+        ("On disk", format_bytes(info.stored_bytes)),
+        ("Layers", f"{info.layers} × {info.hidden_size:,}"),
+        ("Vocabulary", f"{info.vocabulary:,} tokens"),
+        ("Chat", "has a template" if info.has_chat_template else "no template: use raw mode"),
+    ]
+
+
+def _progress_words(progress: Progress) -> str:
+    if not progress.total:
+        return f"{progress.stage} …"
+    if progress.unit == "bytes":
+        return f"{progress.stage}: {format_bytes(progress.done)} of {format_bytes(progress.total)}"
+    return f"{progress.stage}: {progress.done} of {progress.total} {progress.unit}"
+
+
+def loaded_words(loaded: ModelLoaded) -> str:
+    """What is loaded and what it takes, in one line."""
+    memory = loaded.memory.gpu_allocated or loaded.memory.weights or loaded.memory.process
+    bits = "" if loaded.quantization == "none" else f" {loaded.quantization.upper()}"
+    return (
+        f"Loaded: {loaded.info.name}{bits} on {loaded.device} in {format_seconds(loaded.seconds)}, "
+        f"{format_bytes(memory)} measured, context {loaded.context_length:,} tokens."
+    )
