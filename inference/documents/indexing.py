@@ -69,7 +69,7 @@ class _Indexing:
             remove=[os.path.abspath(os.path.expanduser(path)) for path in self._request.remove],
         )
         rows = ledger.rows()
-        found = scan(ledger.roots(), rows)
+        found = scan(ledger.roots(), rows, ledger.excluded())
         self._forget([rows[file] for file in found.gone])
         for root in found.empty:
             yield self._list_refused(
@@ -156,7 +156,9 @@ class _Indexing:
             self._library.ledger.touch(old, size=step.row.size, modified=step.row.modified)
 
     def _forget(self, rows: list[Row]) -> None:
-        self._library.ledger.forget([row.file for row in rows])
+        files = [row.file for row in rows]
+        self._library.ledger.forget(files)
+        self._library.ledger.drop_roots(files)
         self._library.store.delete([row.document for row in rows if row.passages])
 
     def _drop_orphans(self) -> None:

@@ -138,6 +138,11 @@ class Ledger:
                     db.execute(f"DELETE FROM {there} {where}", (path, len(below), below))
                     db.execute(f"INSERT OR IGNORE INTO {here} VALUES (?)", (path,))
 
+    def drop_roots(self, paths: Iterable[str]) -> None:
+        """Forget that files were added: they are no longer there."""
+        with self._commit() as db:
+            db.executemany("DELETE FROM roots WHERE path = ?", [(path,) for path in paths])
+
     def rows(self) -> dict[str, Row]:
         """All files by their path."""
         query = (

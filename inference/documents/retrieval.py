@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from inference.documents.embedding import Vectors
     from inference.documents.libraries import Library
 
-Key = tuple[str, int]
-
 #: Reciprocal rank fusion (Cormack et al. 2009): a passage of rank r scores 1 / (FUSION_K + r) in each list.
 FUSION_K = 10
 _DEPTH = 120  # passages taken from each list
@@ -29,7 +27,7 @@ _RERANKED = 32  # passages that are compared word by word
 class Ranked:
     """A passage in the fused order."""
 
-    key: Key
+    row: int
     score: float
     similarity: float = 0.0
     word_score: float = 0.0
@@ -79,15 +77,17 @@ def retrieve(
     vector = library.embedder.embed([query])[0]
     live = library.ledger.files_of_documents()
     if files:
-        live = {document: file for document, file in live.items() if file in set(files)}
-    ranked = rank(library, vector, terms(query), mode, live, restricted=bool(files))
-    passages = library.store.fetch([one.key for one in ranked[: max(_RERANKED, 4 * limit)]])
-    ranked = [one for one in ranked if one.key in passages]
+        wanted = set(files)
+        live = {document: file for document, file in live.items() if file in wanted}
+    ranked = rank(library, vector, terms(query), mode, live if files else None) if live else []
+    stored = library.store.fetch([one.row for one in ranked[: max(2 * _RERANKED, 4 * limit)]])
+    passages = {row: passage for row, passage in stored.items() if passage.document in live}
+    ranked = [one for one in ranked if one.row in passages]
     if rerank and mode == "both" and ranked:
         ranked = _reranked(library, query, ranked, passages)
     best = _one_a_page(ranked, passages)[:limit]
-    hits = tuple(_source(one, passages[one.key], live[one.key[0]]) for one in best)
-    hits = mark(library, query, vector, hits, [passages[one.key].places for one in best])
+    hits = tuple(_source(one, passages[one.row], live[passages[one.row].document]) for one in best)
+    hits = mark(library, query, vector, hits, [passages[one.row].places for one in best])
     return Retrieved(hits=hits, found=is_found(hits, set(terms(query))), vector=vector)
 
 
@@ -96,31 +96,26 @@ def rank(
     vector: Vectors,
     words: Sequence[str],
     mode: SearchMode,
-    live: dict[str, str],
-    *,
-    restricted: bool = False,
+    documents: Collection[str] | None,
 ) -> list[Ranked]:
-    """Passages of searchable documents in the fused order."""
-    if not live:
-        return []
+    """Stored passages in the fused order, of these documents only where some are given."""
     store = library.store
     store.refresh()
-    documents = live if restricted else None
     near = store.nearest(vector, _DEPTH, documents) if mode != "words" else []
     match = store.matching(words, _DEPTH, documents) if mode != "vectors" else []
-    return fuse([one for one in near if one.key[0] in live], [one for one in match if one.key[0] in live])
+    return fuse(near, match)
 
 
 def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
     """Reciprocal rank fusion of two lists, each best first; ties keep the order of the first list."""
-    fused: dict[Key, Ranked] = {}
+    fused: dict[int, Ranked] = {}
     for number, one in enumerate(near, start=1):
-        fused[one.key] = Ranked(
-            key=one.key, score=1 / (FUSION_K + number), similarity=one.score, vector_rank=number
+        fused[one.row] = Ranked(
+            row=one.row, score=1 / (FUSION_K + number), similarity=one.score, vector_rank=number
         )
     for number, one in enumerate(match, start=1):
-        known = fused.get(one.key, Ranked(key=one.key, score=0.0))
-        fused[one.key] = replace(
+        known = fused.get(one.row, Ranked(row=one.row, score=0.0))
+        fused[one.row] = replace(
             known, score=known.score + 1 / (FUSION_K + number), word_score=one.score, word_rank=number
         )
     return sorted(fused.values(), key=lambda one: -one.score)
@@ -149,7 +144,7 @@ def _share(words: Collection[str], text: str) -> float:
 
 
 def _reranked(
-    library: Library, query: str, ranked: list[Ranked], passages: dict[Key, StoredPassage]
+    library: Library, query: str, ranked: list[Ranked], passages: dict[int, StoredPassage]
 ) -> list[Ranked]:
     """The best ones in the order of three lists fused: as they came, by word-by-word likeness, by best
     sentence.
@@ -157,7 +152,7 @@ def _reranked(
     from inference.documents.reranking import late_interaction_scores, sentence_scores
 
     head = ranked[:_RERANKED]
-    texts = [passages[one.key].text for one in head]
+    texts = [passages[one.row].text for one in head]
     fused = [0.0] * len(head)
     orders = [
         [-float(index) for index in range(len(head))],
@@ -173,11 +168,11 @@ def _reranked(
     return sorted(again, key=lambda one: -one.score) + rest
 
 
-def _one_a_page(ranked: Sequence[Ranked], passages: dict[Key, StoredPassage]) -> list[Ranked]:
+def _one_a_page(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
     """The best passage of each page, so that the list shows as many places as it has rows."""
     best: dict[tuple[str, int], Ranked] = {}
     for one in ranked:
-        best.setdefault((one.key[0], passages[one.key].page), one)
+        best.setdefault((passages[one.row].document, passages[one.row].page), one)
     return list(best.values())
 
 

@@ -30,40 +30,43 @@ class Scan:
     empty: tuple[str, ...]
 
 
-def scan(roots: Iterable[str], known: Iterable[str]) -> Scan:
+def scan(roots: Iterable[str], known: Iterable[str], excluded: Iterable[str] = ()) -> Scan:
     """Look for the documents of a library.
 
     A file that was added itself counts whatever its name is; of a folder, files of known formats do. When a
-    whole folder is missing (a drive that is not plugged in), what is known of it stays.
+    whole folder is missing (a drive that is not plugged in), what is known of it stays. What lies at or below
+    an ``excluded`` path was taken out by the user.
     """
+    known, excluded = list(known), list(excluded)
     files: dict[str, None] = {}
     empty: list[str] = []
-    absent: list[str] = []
+    absent_folders: list[str] = []
     for root in roots:
         path = Path(root)
         if path.is_dir():
-            found = list(_documents_below(path))
+            found = [file for file in _documents_below(path) if not _is_below(file, excluded)]
             files.update(dict.fromkeys(found))
             if not found:
                 empty.append(root)
         elif os.path.lexists(path):
             files[root] = None
-        else:
-            absent.append(root)
-    gone = []
-    for file in known:
-        if file in files or file in empty:
-            continue
-        if any(file.startswith(root.rstrip("/\\") + os.sep) for root in absent):
-            continue
-        gone.append(file)
-    files.update((root, None) for root in absent if root not in gone and not _is_known_folder(root, known))
+        elif any(file != root and _is_below(file, [root]) for file in known):
+            absent_folders.append(root)
+        elif root not in known:  # never seen: listed as missing; seen before: deleted, so it goes
+            files[root] = None
+    gone = [
+        file
+        for file in known
+        if file not in files
+        and file not in empty
+        and (_is_below(file, excluded) or not _is_below(file, absent_folders))
+    ]
     return Scan(files=tuple(sorted(files)), gone=tuple(gone), empty=tuple(empty))
 
 
-def _is_known_folder(root: str, known: Iterable[str]) -> bool:
-    below = root.rstrip("/\\") + os.sep
-    return any(file.startswith(below) for file in known)
+def _is_below(file: str, roots: Iterable[str]) -> bool:
+    """Whether a path is one of the roots or lies below one."""
+    return any(file == root or file.startswith(root.rstrip("/\\") + os.sep) for root in roots)
 
 
 def _documents_below(folder: Path) -> Iterator[str]:

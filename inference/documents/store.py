@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,18 @@ from inference.errors import DiskFull
 
 TABLE = "passages"
 _ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
+_PROBES = 24  # partitions of the index of vectors that a search looks at
 _ANN_GROWTH = 4  # a new index is trained when there are this many times as many
 _DETAILS = ["document", "ordinal", "page", "start", "end", "text", "heading", "label", "unit", "places"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A passage as a search gives it: where it is (``key``) and how good. ``score`` is a cosine or a BM25
-    score.
+    """A passage as a search gives it. ``row`` holds until the next :meth:`PassageStore.refresh`; ``score`` is
+    a cosine or a BM25 score.
     """
 
-    key: tuple[str, int]
+    row: int
     score: float
 
 
@@ -51,6 +50,8 @@ class PassageStore:
     """The table of one library. ``uri`` is a folder, an object store or a LanceDB server."""
 
     def __init__(self, uri: str, dimensions: int) -> None:
+        # Its hints about small tables are for developers; read when the library is loaded.
+        os.environ.setdefault("LANCE_LOG", "error")
         import lancedb
         import pyarrow as pa
 
@@ -117,40 +118,30 @@ class PassageStore:
             self._table.delete(_is_one_of(documents))
 
     def nearest(self, vector: Vectors, limit: int, documents: Collection[str] | None = None) -> list[Found]:
-        """The passages whose vectors have the largest cosine with a unit vector."""
+        """The passages whose vectors have the largest cosine with a unit vector, best first."""
         query = self._table.search(vector, vector_column_name="vector").distance_type("dot").limit(limit)
         if self._has_ann():
-            query = query.nprobes(32)
-        rows = self._run(query, "_distance", documents)
-        return [Found(key=(document, ordinal), score=1.0 - value) for document, ordinal, value in rows]
+            query = query.nprobes(_PROBES)
+        return [
+            Found(row=row, score=1.0 - distance) for row, distance in self._run(query, "_distance", documents)
+        ]
 
     def matching(
         self, terms: Iterable[str], limit: int, documents: Collection[str] | None = None
     ) -> list[Found]:
-        """The passages with the largest BM25 score for index terms."""
+        """The passages with the largest BM25 score for index terms, best first."""
         words = " ".join(dict.fromkeys(terms))
         if not words:
             return []
         query = self._table.search(words, query_type="fts", fts_columns="terms").limit(limit)
-        rows = self._run(query, "_score", documents)
-        return [Found(key=(document, ordinal), score=value) for document, ordinal, value in rows]
+        return [Found(row=row, score=score) for row, score in self._run(query, "_score", documents)]
 
-    def fetch(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], StoredPassage]:
-        """The passages with these keys."""
-        if not keys:
+    def fetch(self, rows: Collection[int]) -> dict[int, StoredPassage]:
+        """The passages in these rows; rows that are gone are left out."""
+        if not rows:
             return {}
-        by_document: dict[str, list[int]] = {}
-        for document, ordinal in keys:
-            by_document.setdefault(document, []).append(ordinal)
-        where = " OR ".join(
-            f"(document = {_quoted(document)} AND ordinal IN ({', '.join(map(str, ordinals))}))"
-            for document, ordinals in by_document.items()
-        )
-        rows = self._table.search().where(where).select(_DETAILS).limit(len(keys)).to_list()
-        return {
-            (row["document"], row["ordinal"]): StoredPassage(**{name: row[name] for name in _DETAILS})
-            for row in rows
-        }
+        found = self._table.take_row_ids(list(rows)).select(_DETAILS).with_row_id().to_arrow().to_pylist()
+        return {row["_rowid"]: StoredPassage(**{name: row[name] for name in _DETAILS}) for row in found}
 
     def places(self, document: str, page: int, start: int) -> bytes:
         """The packed places of the passage that begins at an offset of a page; empty if it is not there."""
@@ -168,12 +159,11 @@ class PassageStore:
             self._index_vectors(rows)
         self._table.optimize(cleanup_older_than=timedelta(minutes=10))
 
-    def _run(self, query: Any, score: str, documents: Collection[str] | None) -> list[tuple[str, int, float]]:
+    def _run(self, query: Any, score: str, documents: Collection[str] | None) -> list[tuple[int, float]]:
         if documents is not None:
             query = query.where(_is_one_of(documents), prefilter=True)
-        found = query.select(["document", "ordinal", score]).to_arrow()
-        columns = (found["document"].to_pylist(), found["ordinal"].to_pylist(), found[score].to_pylist())
-        return list(zip(*columns, strict=True))
+        found = query.select([score]).with_row_id(True).to_arrow()
+        return list(zip(found["_rowid"].to_pylist(), found[score].to_pylist(), strict=True))
 
     def _indices(self) -> dict[str, Any]:
         return {index.name: index for index in self._table.list_indices()}

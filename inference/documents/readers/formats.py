@@ -12,8 +12,9 @@ from inference.documents.readers.document import Document, Reader, UnreadableDoc
 _READERS = "inference.documents.readers"
 _BY_SUFFIX = {
     ".html": "markup:open_html", ".htm": "markup:open_html", ".xhtml": "markup:open_html",
-    ".txt": "plain:open_text", ".md": "plain:open_text", ".markdown": "plain:open_text", ".rst": "plain:open_text",
-    ".tex": "plain:open_text", ".org": "plain:open_text", ".adoc": "plain:open_text", "": "plain:open_text",
+    ".txt": "plain:open_text", ".md": "plain:open_text", ".markdown": "plain:open_text",
+    ".rst": "plain:open_text", ".tex": "plain:open_text", ".org": "plain:open_text",
+    ".adoc": "plain:open_text", "": "plain:open_text",
 }  # fmt: skip
 _CODE_SUFFIXES = """
 .py .pyi .c .h .cc .cpp .hpp .cs .java .kt .js .mjs .ts .tsx .jsx .go .rs .rb .php .pl .lua .r .jl

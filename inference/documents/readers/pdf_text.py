@@ -69,7 +69,7 @@ def _body_height(lines: Sequence[Line]) -> float:
 
 
 def _joint(before: Line, line: Line, body: float) -> str:
-    """What stands between two lines: a space within a block, a newline between blocks, a tab between cells."""
+    """What stands between two lines: a space within a block, a newline between blocks."""
     height = median((before.height, line.height))
     shared = min(before.box[3], line.box[3]) - max(before.box[1], line.box[1])
     if shared >= 0.5 * min(before.height, line.height):

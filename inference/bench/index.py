@@ -1,0 +1,62 @@
+"""Indexing and search of documents.
+
+--pages N indexes PDF pages and reports pages a second by phase against the bare embedder on the same text;
+--passages N measures search over that many made-up passages; --quality FILE asks the questions of a
+JSON-lines file ({"file", "page", "question", "answer", "evidence"}) of the documents in the folder given by
+--documents and reports recall of the right page for vectors, words, both, and both with the second look,
+and how well the marked boxes cover the evidence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from inference.command_line import print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to measure."""
+    parser.add_argument("--documents", metavar="DIR", help="folder of documents to index")
+    parser.add_argument("--pages", type=int, metavar="N", help="measure indexing of about this many pages")
+    parser.add_argument("--passages", type=int, metavar="N", help="measure search over this many passages")
+    parser.add_argument("--quality", metavar="FILE", help="measure retrieval on these questions")
+    parser.add_argument("--library", metavar="DIR", help="keep the library here, and use it again")
+    parser.add_argument("--password", action="append", default=[], metavar="FILE=PASSWORD")
+    parser.add_argument("--answers", action="store_true", help="with --quality, also let the model answer")
+    parser.add_argument("--model", default="builtin", help="the model for --answers")
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads of the embedder")
+    parser.add_argument(
+        "--json", action="store_true", help="accepted for symmetry: the output is always JSON"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print one line for each figure; returns the exit status."""
+    from inference.bench import index_quality, index_speed
+
+    if arguments.threads:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        if arguments.pages and arguments.documents:
+            folder = Path(scratch) / "speed"
+            print_json(index_speed.indexing(Path(arguments.documents), folder, arguments.pages))
+        if arguments.passages:
+            print_json(index_speed.searching(Path(scratch) / "search", arguments.passages))
+        if arguments.quality and arguments.documents:
+            library = index_quality.open_library(
+                Path(arguments.library or Path(scratch) / "quality"),
+                Path(arguments.documents),
+                dict(item.rsplit("=", 1) for item in arguments.password),
+            )
+            for line in index_quality.measure(library, Path(arguments.documents), Path(arguments.quality)):
+                print_json(line)
+            if arguments.answers:
+                from inference.bench import answer_quality
+
+                for line in answer_quality.measure(library, Path(arguments.quality), arguments.model):
+                    print_json(line)
+    return 0
