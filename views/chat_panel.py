@@ -77,6 +77,13 @@ class ChatPanel(QWidget):
         """Text, tokens or raw."""
         return self._view
 
+    @property
+    def tab_stops(self) -> list[QWidget]:
+        """What the Tab key walks, from top to bottom."""
+        system = [self.system.fold, self.system.editor, self.system.presets]
+        reading = [self._measure, *self._views.buttons, self.text_view, self.token_view]
+        return [*system, *reading, *self.composer.tab_stops]
+
     def show_view(self, view: ChatView) -> None:
         """Show the conversation as text, as tokens, or the raw prompt, at the same place."""
         if view == self._view:

@@ -63,6 +63,8 @@ class Composer(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._box)
         self.setFocusProxy(self.field)
+        #: What the Tab key walks, in order.
+        self.tab_stops: list[QWidget] = [self.field, attach, self.send_button, self.stop_button]
         self.set_send_key("enter")
         self.set_busy(False)
         self._changed()

@@ -84,6 +84,8 @@ class ConversationList(QWidget):
         self._pause.setSingleShot(True)
         self._pause.setInterval(200)
         self._pause.timeout.connect(self._search)
+        #: What the Tab key walks, in order.
+        self.tab_stops: list[QWidget] = [new, self.search, self.view]
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 8, 8, 8)
         column.setSpacing(8)

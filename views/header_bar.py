@@ -124,6 +124,11 @@ class Segments(QFrame):
         self._row.setSpacing(2)
 
     @property
+    def buttons(self) -> list[QToolButton]:
+        """The buttons, from left to right."""
+        return list(self._buttons.values())
+
+    @property
     def count(self) -> int:
         """How many buttons there are."""
         return len(self._buttons)

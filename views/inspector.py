@@ -19,7 +19,7 @@ class Inspector(QTabWidget):
         self.setObjectName("inspector")
         self.setAccessibleName("Inspector")
         self.setDocumentMode(True)
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(320)
         self._names: list[str] = []
         self._theme = theme
         self.currentChanged.connect(self._tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QMimeData, QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -12,6 +13,7 @@ from PySide6.QtGui import (
     QDragLeaveEvent,
     QDropEvent,
     QKeySequence,
+    QResizeEvent,
     QShortcut,
 )
 from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QStackedWidget, QStatusBar, QWidget
@@ -77,14 +79,7 @@ class MainWindow(QMainWindow):
         self.inspector_dock = Dock("inspectorDock", "Inspector", inspector, theme, self)
         self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
         self.setDockNestingEnabled(True)
-        status_bar = QStatusBar(self)
-        status_bar.setSizeGripEnabled(False)
-        status_bar.setContentsMargins(0, 0, 0, 0)
-        status_bar.addWidget(status, 1)
-        layout = status_bar.layout()
-        if layout is not None:
-            layout.setContentsMargins(0, 0, 0, 0)
-        self.setStatusBar(status_bar)
+        self.setStatusBar(_Bottom(status, self))
         self._drop_hint = QLabel("Drop a model folder, a GGUF file or a document", self)
         self._drop_hint.setObjectName("dropHint")
         self._drop_hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -95,8 +90,10 @@ class MainWindow(QMainWindow):
         self.actions_by_name = make_actions(self)
         self._connect_actions()
         header.set_menu(self._menu())
+        status.add_button(self.actions_by_name["showMonitor"], "monitor")
         self.reset_layout()
         self.resize(1280, 800)
+        self._set_tab_order()
         chat.composer.setFocus()
 
     def sizeHint(self) -> QSize:
@@ -169,6 +166,13 @@ class MainWindow(QMainWindow):
         event.setAccepted(self._closable)
 
     # --- actions
+
+    def _set_tab_order(self) -> None:
+        """Reading order: header, list, chat from top to bottom, inspector."""
+        stops: list[QWidget] = [self.header.model_button, self.header.menu_button]
+        stops += [*self.conversations.tab_stops, *self.chat.tab_stops, self.inspector]
+        for before, after in pairwise(stops):
+            QWidget.setTabOrder(before, after)
 
     def _connect_actions(self) -> None:
         chat, conversations = self.chat, self.conversations
@@ -270,6 +274,21 @@ class MainWindow(QMainWindow):
         if paths:
             event.acceptProposedAction()
             self._intents.paths_dropped.emit(paths)
+
+
+class _Bottom(QStatusBar):
+    """A status bar that its one widget fills to the edges."""
+
+    def __init__(self, status: StatusLine, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._status = status
+        self.setSizeGripEnabled(False)
+        self.setFixedHeight(status.height())
+        status.setParent(self)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._status.setGeometry(self.rect())
 
 
 def local_paths(data: QMimeData) -> list[str]:

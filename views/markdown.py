@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
 from typing import Literal
 
 from markdown_it import MarkdownIt
@@ -18,13 +17,23 @@ from pygments.lexers import get_lexer_by_name
 from pygments.styles import get_style_by_name
 from pygments.token import Token as Kind
 from pygments.util import ClassNotFound
-from PySide6.QtGui import QColor, QFont, QTextCharFormat, QTextCursor, QTextDocument, QTextOption
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QTextBlockFormat,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextOption,
+)
 
 from views.theme import BODY, READING, Colors, Theme
 
 BlockKind = Literal["prose", "code"]
 #: A block longer than this is cut, so that laying one out never takes long.
 LONGEST = 2400
+#: Space between the lines of running text, in px.
+LINE_GAP = 6
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`\n]*$")
 _LEXER_ALIASES = {"": "text", "jsonc": "json", "sh": "bash", "shell": "bash", "zsh": "bash", "py": "python"}
@@ -160,8 +169,8 @@ def _sheet(colors: Colors, mono: str) -> str:
         f"h1 {{ font-size: 20px; font-weight: 600; margin-top: 8px; margin-bottom: 4px }}"
         f"h2 {{ font-size: 20px; font-weight: 600; margin-top: 8px; margin-bottom: 4px }}"
         f"h3, h4, h5, h6 {{ font-size: 15px; font-weight: 600; margin-top: 4px; margin-bottom: 4px }}"
-        f"p {{ margin-top: 0px; margin-bottom: 0px; line-height: 140% }}"
-        f"li {{ margin-bottom: 2px; line-height: 140% }}"
+        f"p {{ margin-top: 0px; margin-bottom: 0px }}"
+        f"li {{ margin-bottom: 2px }}"
         f"ul, ol {{ margin-top: 0px; margin-bottom: 0px; margin-left: 0px; -qt-list-indent: 1 }}"
         f"th {{ font-weight: 600; text-align: left }}"
         f"table {{ border-color: {colors.border}; border-style: solid; border-collapse: collapse }}"
@@ -186,21 +195,32 @@ def prose_document(source: str, theme: Theme) -> QTextDocument:
     document = new_document(theme)
     document.setDefaultStyleSheet(_sheet(theme.colors, theme.mono().family()))
     document.setHtml(render_html(source, theme.colors))
+    _space_lines(document)
     return document
 
 
 def plain_document(source: str, theme: Theme) -> QTextDocument:
     """Text as it is: what the user typed, and the end of a reply that is still being written."""
     document = new_document(theme)
-    document.setHtml(f'<p style="white-space:pre-wrap; line-height:140%">{escape(source)}</p>')
+    document.setPlainText(source)
+    _space_lines(document)
     return document
+
+
+def _space_lines(document: QTextDocument) -> None:
+    """Let lines of text stand further apart; the space goes below each line, where list marks do not mind."""
+    look = QTextBlockFormat()
+    look.setLineHeight(LINE_GAP, int(QTextBlockFormat.LineHeightTypes.LineDistanceHeight.value))
+    cursor = QTextCursor(document)
+    cursor.select(QTextCursor.SelectionType.Document)
+    cursor.mergeBlockFormat(look)
 
 
 def append_plain(document: QTextDocument, text: str) -> None:
     """Let a plain document grow at its end."""
     cursor = QTextCursor(document)
     cursor.movePosition(QTextCursor.MoveOperation.End)
-    cursor.insertText(text.replace("\n", "\u2028"))
+    cursor.insertText(text)
 
 
 def code_document(source: str, language: str, theme: Theme) -> QTextDocument:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
 from views.intents import ChatIntents
+from views.models.format import format_seconds
 from views.models.transcript import ShownMessage
 from views.theme import CAPTION, Theme, Tone
 
@@ -64,9 +65,10 @@ class MessageActions(QWidget):
         """The message that the buttons act on."""
         return self._message
 
-    def show_message(self, message: ShownMessage) -> None:
-        """Act on this message, as it is now."""
+    def show_message(self, message: ShownMessage, *, busy: bool = False) -> None:
+        """Act on this message, as it is now; nothing can be changed while a reply is written (``busy``)."""
         shown = (
+            busy,
             id(message), message.id, message.state, message.branch_index, message.branch_count,
             message.reason, message.problem, message.stats,
         )  # fmt: skip
@@ -79,8 +81,10 @@ class MessageActions(QWidget):
             widget.setVisible(branched)
         self._branch.setText(f"{message.branch_index + 1}/{message.branch_count}")
         self._branch.setAccessibleName(f"Branch {message.branch_index + 1} of {message.branch_count}")
-        self._previous.setEnabled(message.branch_index > 0)
-        self._next.setEnabled(message.branch_index + 1 < message.branch_count)
+        self._previous.setEnabled(not busy and message.branch_index > 0)
+        self._next.setEnabled(not busy and message.branch_index + 1 < message.branch_count)
+        for widget in (self._edit, self._regenerate, self._continue):
+            widget.setEnabled(not busy)
         self._copy.setVisible(not streaming)
         self._edit.setVisible(not streaming)
         self._regenerate.setVisible(reply and not streaming)
@@ -139,4 +143,6 @@ def _note(message: ShownMessage) -> tuple[str, Tone]:
         parts.append(f"{message.stats.new_tokens:,} tokens")
         if message.stats.tokens_per_second:
             parts.append(f"{message.stats.tokens_per_second:.0f} tok/s")
+        if message.stats.seconds_to_first:
+            parts.append(f"first after {format_seconds(message.stats.seconds_to_first)}")
     return "  ·  ".join(parts), "warning" if message.reason in ("length", "context-full") else "faint"

@@ -256,7 +256,9 @@ class ReadingArea(QAbstractScrollArea):
         away = self.column.total - self.viewport().height() - self.scrolled > 2 * _NEAR_END
         away_from_end = away and not self._following
         rect = self.column_rect()
-        self.overlay.place(self.visible_items(), rect, self.scrolled, away_from_end=away_from_end)
+        busy = self.model.streaming_id is not None
+        items = self.visible_items()
+        self.overlay.place(items, rect, self.scrolled, away_from_end=away_from_end, busy=busy)
         for item, piece in self.visible():
             y = item.top + piece.top - self.scrolled
             place = QRectF(self.left(item), y, self.column.text_width(item), piece.height)

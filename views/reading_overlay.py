@@ -36,6 +36,7 @@ class ReadingOverlay(QObject):
         self._actions: dict[MessageId, MessageActions] = {}
         self._spare: list[MessageActions] = []
         self._editor: tuple[MessageId, InlineEditor] | None = None
+        self._busy = False
         self._to_end = self._end_button(to_end)
 
     # --- the editor
@@ -73,8 +74,11 @@ class ReadingOverlay(QObject):
 
     # --- placing
 
-    def place(self, items: Iterable[Item], column: QRectF, scrolled: float, *, away_from_end: bool) -> None:
+    def place(
+        self, items: Iterable[Item], column: QRectF, scrolled: float, *, away_from_end: bool, busy: bool
+    ) -> None:
         """Put the widgets where the visible messages are; ``scrolled`` is the top of what is seen."""
+        self._busy = busy
         seen = {item.message.id: item for item in items}
         for message_id in [known for known in self._actions if known not in seen]:
             unused = self._actions.pop(message_id)
@@ -101,7 +105,7 @@ class ReadingOverlay(QObject):
         if actions is None:
             actions = self._spare.pop() if self._spare else self._new_actions()
             self._actions[message_id] = actions
-        actions.show_message(item.message)
+        actions.show_message(item.message, busy=self._busy)
         y = round(item.top + item.height - FOOTER - BETWEEN - scrolled)
         actions.setGeometry(left - _ICON_INSET, y, width + _ICON_INSET, FOOTER)
         actions.show()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QToolButton, QWidget
 
-from views.theme import Theme, Tone
+from views.theme import CAPTION, Theme, Tone
 
 StatusTone = Literal["muted", "danger", "warning", "success"]
 
@@ -51,6 +52,7 @@ class StatusLine(QFrame):
         row.addWidget(self._message, 1)
         for widget in (self._stage, self._bar, self._cancel):
             row.addWidget(widget)
+        self._theme, self._row = theme, row
         self._fade = QTimer(self)
         self._fade.setSingleShot(True)
         self._fade.timeout.connect(self._show_lasting)
@@ -60,6 +62,22 @@ class StatusLine(QFrame):
     def message(self) -> str:
         """What the line says now."""
         return self._message.text()
+
+    def add_button(self, action: QAction, icon: str) -> None:
+        """Offer an action of the window at the right end."""
+        button = QToolButton(self)
+        button.setObjectName(f"{action.objectName()}Button")
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        button.setText(f" {action.text()}")
+        keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        button.setToolTip(f"{action.text()} ({keys})" if keys else action.text())
+        button.setAccessibleName(action.text())
+        button.setIconSize(QSize(14, 14))
+        button.setFont(self._theme.font(CAPTION))
+        button.setFixedHeight(22)
+        self._theme.set_icon(button, icon, "muted")
+        button.clicked.connect(action.trigger)
+        self._row.addWidget(button)
 
     def show_message(self, text: str, tone: StatusTone = "muted", *, milliseconds: int = 0) -> None:
         """Say something; for a while only if ``milliseconds`` is given."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QAccessible, QDropEvent
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QToolButton, QWidget
 
 from views.actions import ACTIONS
@@ -295,3 +295,28 @@ class TestReach:
                     continue
                 assert button.objectName(), button.text()
                 assert button.accessibleName() or button.text(), button.objectName()
+
+    def test_tab_walks_in_reading_order(self, shown: Any) -> None:
+        shown.transcript.reset([ShownMessage(id="r", role="assistant", text="x")])
+        order, widget = [], shown.header.model_button
+        for _ in range(400):
+            if widget.isVisible() and widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                order.append(widget.objectName())
+            widget = widget.nextInFocusChain()
+        wanted = ["modelButton", "menuButton", "newChatButton", "conversationSearch", "systemPromptFold"]
+        wanted += ["textSegment", "transcript", "composer", "attachButton"]
+        assert [name for name in dict.fromkeys(order) if name in wanted] == wanted
+
+    def test_screen_readers_are_told_finished_sentences(
+        self, shown: Any, tokens_of: Any, monkeypatch: Any
+    ) -> None:
+        said: list[str] = []
+        monkeypatch.setattr(QAccessible, "isActive", lambda: True)
+        monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
+        shown.transcript.begin_reply("r")
+        for token in tokens_of("It is long. Very lo"):
+            shown.transcript.append_tokens("r", (token,))
+        assert said == ["It is long."]
+        shown.transcript.append_tokens("r", tokens_of("ng"))
+        shown.transcript.finish_reply("r", "stop")
+        assert said == ["It is long.", "Very long"]
