@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from inference import safety
 from inference.background import Reporter
 from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
-from inference.estimates import LoadPlan, gpu_free_bytes
+from inference.estimates import LoadPlan
+from inference.machine import gpu_free_bytes
 from inference.model_files import ModelFiles
 from inference.quantization import BITSANDBYTES, quantization_config
 from inference.weights import ByteCounter, LazyTensor, open_weights

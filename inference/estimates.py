@@ -6,26 +6,15 @@ mixtures keep the precision that is computed in.
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import re
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
-
-from inference import architecture
+from inference import architecture, machine
 from inference.checkpoints import TensorHeader
-from inference.errors import NotAvailable, OutOfMemory
+from inference.errors import OutOfMemory
 from inference.events import Device, MemoryEstimate, Quantization
-from inference.model_files import (
-    OUTPUT_LAYER,
-    ModelFiles,
-    is_quantization_constant,
-    stored_dtype,
-    stored_quantization,
-)
+from inference.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
+from inference.packing import bytes_held, stored_method, stored_quantization
 from inference.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
 
 #: Tokens that are read at once in a prefill; sets the size of its intermediate tensors.
@@ -78,14 +67,16 @@ def plan(
         context_length: None: the model's own, or as much of it as fits comfortably.
         free: Free bytes; None measures them.
     """
-    place = choose_device(device)
-    free = free_memory(place) if free is None else free
+    place = machine.choose_device(device)
+    free = machine.free_memory(place) if free is None else free
     notes = []
-    if (stored := stored_quantization(files)) is not None and stored != quantization:
-        notes.append(
-            f"This model is stored in {stored.upper()} and stays in it." if quantization != "none" else ""
-        )
-        quantization = stored
+    if method := stored_method(files.config):
+        stored = stored_quantization(files.config)
+        if quantization not in ("none", stored):
+            notes.append(f"This model is stored in {(stored or method).upper()} and stays in it.")
+        quantization = stored or "none"
+    elif quantization in BITSANDBYTES and not can_shrink(files):
+        notes.append("bitsandbytes can't shrink the layers of this architecture; they stay as they are.")
     dtype = effective_dtype(quantization, place, stored_dtype(files))
     if place == "cpu" and quantization == "none" and _smallest(files, quantization, dtype, place) > free:
         half = effective_dtype(quantization, "cuda", stored_dtype(files))
@@ -110,7 +101,7 @@ def plan(
         dtype=dtype,
         context_length=context,
         estimate=estimate,
-        note=" ".join(note for note in notes if note),
+        note=" ".join(notes),
     )
 
 
@@ -146,18 +137,12 @@ def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str) -> i
     values.
     """
     size = DTYPE_BYTES[dtype]
-    if stored_quantization(files) is not None:
-        packed = ("uint8", "int8")
-        return sum(
-            tensor.nbytes
-            if tensor.dtype in packed or is_quantization_constant(tensor)
-            else tensor.elements * size
-            for tensor in files.parameters()
-        )
+    if stored_method(files.config):
+        return sum(bytes_held(tensor, files.config, size) for tensor in files.parameters())
     total = _mask_bytes(files)
-    shrinks = files.text_config.get("model_type") not in _OWN_LINEAR_CLASS
+    shrinks = quantization in BITSANDBYTES and can_shrink(files)
     for tensor in files.parameters():
-        if quantization not in BITSANDBYTES or not shrinks or not is_linear(tensor):
+        if not shrinks or not is_linear(tensor):
             total += tensor.elements * size
         elif quantization == "int8":
             total += tensor.elements + tensor.shape[0] * 4
@@ -173,6 +158,11 @@ def _mask_bytes(files: ModelFiles) -> int:
         str(config.get("model_type")), 0
     )
     return masks * architecture.context_length(config) ** 2
+
+
+def can_shrink(files: ModelFiles) -> bool:
+    """Whether bitsandbytes knows the classes of the model's layers."""
+    return files.text_config.get("model_type") not in _OWN_LINEAR_CLASS
 
 
 def is_linear(tensor: TensorHeader) -> bool:
@@ -214,68 +204,6 @@ def _comfortable_context(files: ModelFiles, dtype: str, longest: int, room: int)
         middle = (low + high + 1) // 2
         low, high = (middle, high) if kv_bytes(files, dtype, middle) <= room else (low, middle - 1)
     return min(longest, max(SMALLEST_CONTEXT, low // 256 * 256))
-
-
-# --- what there is --------------------------------------------------------------------------------------
-
-
-def choose_device(device: Device) -> str:
-    """ "cuda" or "cpu": "auto" is the GPU where there is one that torch can use. torch is not imported.
-
-    Raises:
-        NotAvailable: A GPU was asked for, and there is none.
-    """
-    if device == "cpu":
-        return "cpu"
-    if gpu_free_bytes():
-        return "cuda"
-    if device == "cuda":
-        raise NotAvailable("There is no GPU that can be used here.", hint="Choose the CPU as the device.")
-    return "cpu"
-
-
-def free_memory(device: str) -> int:
-    """Free bytes of all GPUs together, or of the machine within the limits of its container."""
-    if device == "cuda":
-        return sum(gpu_free_bytes())
-    return min(int(psutil.virtual_memory().available), _container_free())
-
-
-def gpu_free_bytes() -> list[int]:
-    """Free bytes of each GPU that torch can use, in torch's order; empty where there is none."""
-    torch = sys.modules.get("torch")
-    try:
-        if torch is not None:
-            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            return [torch.cuda.mem_get_info(index)[0] for index in range(count)]
-        if "+cpu" in importlib.metadata.version("torch"):
-            return []
-        import pynvml
-
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        chosen = (
-            range(count) if visible is None else [int(n) for n in visible.split(",") if n.strip().isdigit()]
-        )
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in chosen if index < count]
-        return [pynvml.nvmlDeviceGetMemoryInfo(handle).free for handle in handles]
-    except Exception:  # no driver, no library or no torch: there is no GPU to use
-        return []
-
-
-def _container_free() -> int:
-    """What a control group still allows; a very large number where there is no limit."""
-    unlimited = 1 << 62
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return min(unlimited, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return unlimited
 
 
 def _gb(nbytes: int) -> str:

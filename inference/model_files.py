@@ -17,7 +17,8 @@ from inference.checkpoints import (
     read_tensor_headers,
 )
 from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
-from inference.events import ModelInfo, Quantization
+from inference.events import ModelInfo
+from inference.packing import stored_method, stored_quantization, weights_in
 from inference.quantization import DTYPE_BYTES
 from resources import BUILTIN_MODEL
 
@@ -25,9 +26,6 @@ from resources import BUILTIN_MODEL
 OUTPUT_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
 
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|rope_freqs\.weight|e_score_correction_bias)$")
-_CONSTANTS = re.compile(
-    r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format|quant_state\.\w+)$"
-)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 #: How a model was found: in the app, in the Hugging Face cache, or at a path.
@@ -206,7 +204,7 @@ def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
         hidden_size=architecture.hidden_size(config),
         kv_bytes_per_token=architecture.kv_shape(config).values_per_token() * DTYPE_BYTES.get(dtype or "", 2),
         stored_bytes=files.checkpoint.nbytes,
-        stored_dtype=stored_quantization(files) or stored_dtype(files),
+        stored_dtype=stored_quantization(files.config) or stored_method(files.config) or stored_dtype(files),
         licence=model_card.licence(files.folder) if header is None else header.get("general.license"),
         has_chat_template=(
             model_card.has_chat_template(files.folder)
@@ -219,18 +217,8 @@ def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
 
 
 def parameter_count(files: ModelFiles) -> int:
-    """The model's parameters: a tied embedding once, 4-bit weights unpacked, their constants left out."""
-    total = 0
-    for tensor in files.parameters():
-        if not is_quantization_constant(tensor):
-            packed = tensor.dtype == "uint8" and stored_quantization(files) in ("nf4", "fp4")
-            total += tensor.elements * (2 if packed else 1)
-    return total
-
-
-def is_quantization_constant(tensor: TensorHeader) -> bool:
-    """Whether a stored tensor is a scale or table of bitsandbytes and not a weight."""
-    return bool(_CONSTANTS.search(tensor.name))
+    """The model's parameters: a tied embedding once, packed weights unpacked, their scales left out."""
+    return sum(weights_in(tensor, files.config) for tensor in files.parameters())
 
 
 def stored_dtype(files: ModelFiles) -> str:
@@ -239,18 +227,6 @@ def stored_dtype(files: ModelFiles) -> str:
     for tensor in files.tensors:
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
     return max(sizes, key=lambda dtype: sizes[dtype], default="float32")
-
-
-def stored_quantization(files: ModelFiles) -> Quantization | None:
-    """The bitsandbytes format that the weights are stored in; None for plain weights."""
-    config = files.config.get("quantization_config")
-    if not isinstance(config, dict) or config.get("quant_method", "bitsandbytes") != "bitsandbytes":
-        return None
-    if config.get("load_in_8bit"):
-        return "int8"
-    if config.get("load_in_4bit"):
-        return "fp4" if config.get("bnb_4bit_quant_type") == "fp4" else "nf4"
-    return None
 
 
 def _architecture_name(config: dict[str, Any]) -> str:

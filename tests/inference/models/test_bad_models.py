@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference import estimates, safety
+from inference import machine, safety
 from inference.catalog import find_model, inspect, list_models
 from inference.errors import (
     InferenceError,
@@ -319,7 +319,7 @@ def test_an_index_may_not_point_outside(copy_of: Copy, load_model: Load) -> None
 def test_a_model_that_cannot_fit_is_refused_before_it_is_read(
     copy_of: Copy, load_model: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimates, "free_memory", lambda device: 1_000_000)
+    monkeypatch.setattr(machine, "free_memory", lambda device: 1_000_000)
     with pytest.raises(OutOfMemory, match="needs about") as caught:
         load_model(copy_of())
     assert caught.value.hint

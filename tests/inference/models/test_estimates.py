@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from inference import architecture, estimates
+from inference import architecture, estimates, machine
 from inference.catalog import find_model, inspect
 from inference.errors import NotAvailable, OutOfMemory
 from inference.events import InspectRequest
@@ -94,7 +94,7 @@ def test_weights_and_full_cache_of_a_larger_model_take_what_was_estimated(
 
 def test_the_context_is_bounded_by_what_fits(model_folders: Folders) -> None:
     files = find_model(str(model_folders("llama")))
-    free = estimates.free_memory("cpu")
+    free = machine.free_memory("cpu")
     roomy = estimates.plan(files, quantization="none", device="cpu", context_length=None, free=free)
     assert roomy.context_length == 128
     assert roomy.estimate.fits
@@ -156,10 +156,10 @@ def test_a_context_that_cannot_fit_is_refused_with_one_that_would(tmp_path: Path
 
 
 def test_asking_for_a_gpu_where_there_is_none_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimates, "gpu_free_bytes", list)
-    assert estimates.choose_device("auto") == "cpu"
+    monkeypatch.setattr(machine, "gpu_free_bytes", list)
+    assert machine.choose_device("auto") == "cpu"
     with pytest.raises(NotAvailable):
-        estimates.choose_device("cuda")
+        machine.choose_device("cuda")
 
 
 # --- reading configs ----------------------------------------------------------------------------------
