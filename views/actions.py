@@ -11,12 +11,16 @@ from PySide6.QtWidgets import QWidget
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
-    """One action: ``name`` is its objectName, ``keys`` its shortcut, ``group`` its heading in lists."""
+    """One action: ``name`` is its objectName, ``keys`` its shortcut, ``group`` its heading in lists.
+
+    Actions that are not ``offered`` stay hidden until the panel that they belong to makes them visible.
+    """
 
     name: str
     title: str
     keys: str = ""
     group: str = "Window"
+    offered: bool = True
 
 
 ACTIONS = (
@@ -33,7 +37,7 @@ ACTIONS = (
     ActionSpec("focusComposer", "Go to the input", "Ctrl+L", "Chat"),
     ActionSpec("toggleTokens", "Text or tokens", "Ctrl+T", "Text"),
     ActionSpec("rawMode", "Raw text of the prompt", "Ctrl+Shift+T", "Text"),
-    ActionSpec("explainSelection", "Explain the selection", "Ctrl+E", "Text"),
+    ActionSpec("explainSelection", "Explain the selection", "Ctrl+E", "Text", offered=False),
     ActionSpec("toEnd", "Go to the end", "Ctrl+End", "Text"),
     ActionSpec("showConversations", "Conversations", "Ctrl+B", "Window"),
     ActionSpec("showInspector", "Inspector", "Ctrl+I", "Window"),
@@ -67,6 +71,7 @@ def make_actions(window: QWidget) -> dict[str, QAction]:
             action.setShortcut(QKeySequence(spec.keys))
         if spec.name == "quit":
             action.setMenuRole(QAction.MenuRole.QuitRole)
+        action.setVisible(spec.offered)
         window.addAction(action)
         actions[spec.name] = action
     return actions

@@ -53,6 +53,7 @@ class ChatPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self.setObjectName("chatPanel")
+        self.setMinimumWidth(460)
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.model, self.focus_model, self.intents, self._theme = transcript, focus, intents, theme
         self.system = SystemPrompt(intents, theme, self)

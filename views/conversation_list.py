@@ -165,7 +165,7 @@ class ConversationList(QWidget):
         self._empty.setVisible(empty)
         self.view.setVisible(not empty)
         filtering = self.model.filtering
-        self._empty.setText("Nothing found." if filtering else "Your conversations will stand here.")
+        self._empty.setText("Nothing found." if filtering else "Your conversations will appear here.")
         layout = self.layout()
         if isinstance(layout, QVBoxLayout):
             layout.setStretchFactor(self._empty, 1 if empty else 0)

@@ -66,7 +66,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("mainWindow")
         self.setWindowTitle("Model Loupe")
         self.setAcceptDrops(True)
-        self.setMinimumSize(880, 480)
+        self.setMinimumHeight(480)
         self.header, self.conversations, self.chat = header, conversations, chat
         self.inspector, self.status, self._intents = inspector, status, intents
         self._closable = True

@@ -158,7 +158,7 @@ def render_html(source: str, colors: Colors) -> str:
     html = html.replace(
         "<blockquote>", f'<blockquote style="color:{colors.muted}; margin-left:16px; margin-right:0px">'
     )
-    html = html.replace("<table>", '<table cellspacing="0" cellpadding="4" border="1">')
+    html = html.replace("<table>", '<table cellspacing="0" cellpadding="0" border="1">')
     return html.replace("<hr />", "<hr>").strip()
 
 
@@ -173,6 +173,7 @@ def _sheet(colors: Colors, mono: str) -> str:
         f"li {{ margin-bottom: 2px }}"
         f"ul, ol {{ margin-top: 0px; margin-bottom: 0px; margin-left: 0px; -qt-list-indent: 1 }}"
         f"th {{ font-weight: 600; text-align: left }}"
+        f"td, th {{ padding: 5px 8px 0px 8px }}"
         f"table {{ border-color: {colors.border}; border-style: solid; border-collapse: collapse }}"
     )
 

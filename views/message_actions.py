@@ -92,6 +92,7 @@ class MessageActions(QWidget):
         self._stop.setVisible(streaming)
         text, tone = _note(message)
         self._note.setText(text)
+        self._note.setToolTip(text)
         self._note.setProperty("tone", tone)
         self._note.style().unpolish(self._note)
         self._note.style().polish(self._note)

@@ -155,17 +155,14 @@ class TokenPiece(Piece):
         return round(QFontMetricsF(self._font).height() * LINE_SPACING)
 
     def _marks(self, cells: list[Cell]) -> list[QTextLayout.FormatRange]:
-        """Line break marks and special tokens are drawn fainter than text."""
+        """Line break marks are drawn fainter than text."""
         ranges = []
         position = 0
         for cell in cells:
-            if cell.special:
-                ranges.append(_range(position, len(cell.text), self._theme.color("muted")))
-            else:
-                at = cell.text.find(_BREAK)
-                while at >= 0:
-                    ranges.append(_range(position + at, 1, self._theme.color("faint")))
-                    at = cell.text.find(_BREAK, at + 1)
+            at = cell.text.find(_BREAK)
+            while at >= 0:
+                ranges.append(_range(position + at, 1, self._theme.color("faint")))
+                at = cell.text.find(_BREAK, at + 1)
             position += len(cell.text)
         return ranges
 

@@ -261,6 +261,7 @@ class TestSelecting:
     ) -> None:
         shown.transcript.reset([reply("r", "The Nile.")])
         settle(view)
+        shown.window.action("explainSelection").setVisible(True)
         with qtbot.assertNotEmitted(shown.intents.explain_requested):
             shown.window.action("explainSelection").trigger()
         shown.focus.set_focus(TokenSpan("r", 1, 2))

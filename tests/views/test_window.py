@@ -207,6 +207,7 @@ class TestActions:
     def test_shortcuts_work_while_writing(self, shown: Any, qtbot: Any, keys: Qt.Key) -> None:
         """Text fields of some desktops edit with these keys."""
         name = {Qt.Key.Key_K: "searchChats", Qt.Key.Key_E: "explainSelection"}[keys]
+        shown.window.action(name).setVisible(True)
         with qtbot.waitSignal(shown.window.action(name).triggered):
             qtbot.keyClick(child(shown.window, "composer"), keys, Qt.KeyboardModifier.ControlModifier)
 
