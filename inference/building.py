@@ -152,7 +152,7 @@ def _from_state_dict(
         dtype=dtype,
         quantization_config=None if stored else quantization_config(plan.quantization, dtype),
         output_loading_info=True,
-        **_placement(plan),
+        **placement(plan),
     )
     model: PreTrainedModel = loaded[0]
     missing = sorted(loaded[1]["missing_keys"])
@@ -175,10 +175,10 @@ def _build_from_gguf(files: ModelFiles, plan: LoadPlan, reporter: Reporter) -> P
     ):  # newer versions would fetch kernels for packed weights from the hub
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     again = plan.quantization in BITSANDBYTES
-    placement = {"device_map": {"": "cpu"}} if again else _placement(plan)
+    where = {"device_map": {"": "cpu"}} if again else placement(plan)
     with _gguf_progress(files, reporter):
         model: PreTrainedModel = transformers.AutoModelForCausalLM.from_pretrained(
-            files.folder, **options, **placement
+            files.folder, **options, **where
         )
     if not again:
         return model
@@ -214,7 +214,7 @@ def _gguf_progress(files: ModelFiles, reporter: Reporter) -> Iterator[None]:
         gguf_loader.tqdm = bar
 
 
-def _placement(plan: LoadPlan) -> dict[str, Any]:
+def placement(plan: LoadPlan) -> dict[str, Any]:
     """Where accelerate puts the layers: one GPU if it has room for all, else all GPUs; never the disk.
 
     Raises:

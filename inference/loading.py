@@ -26,7 +26,7 @@ from inference.errors import (
     OutOfMemory,
     RunCancelled,
 )
-from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress
+from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress, Quantization
 from inference.loaded_model import LoadedModel, release_memory
 from inference.quantization import check_quantization
 from inference.running import RunHandle
@@ -108,7 +108,13 @@ def _load_steps(request: LoadRequest, reporter: Reporter) -> LoadedModel:
     if reference := safety.needed_code(files.config):
         raise safety.refuse_custom_code(reference, part="model")
     building.import_engine(reporter, quantization)
-    files = model_files.with_pickled_tensors(files)
+    with model_files.apart(model_files.with_pickled_tensors(files)) as files:
+        return _load_files(files, quantization, request, reporter)
+
+
+def _load_files(
+    files: model_files.ModelFiles, quantization: Quantization, request: LoadRequest, reporter: Reporter
+) -> LoadedModel:
     config = building.read_config(files)
     building.causal_class(config)
     plan = estimates.plan(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +109,26 @@ def find_model(source: str) -> ModelFiles:
             hint="Check the name, or download the model from the hub first.",
         )
     raise ModelNotFound(f"{source} does not exist.")
+
+
+@contextlib.contextmanager
+def apart(files: ModelFiles) -> Iterator[ModelFiles]:
+    """The same files; a GGUF file is linked into a folder of its own inside the ``with`` block.
+
+    transformers would otherwise take tokenizers, adapters and settings of other models in the same folder.
+    """
+    if files.gguf is None:
+        yield files
+        return
+    file = files.checkpoint.files[0]
+    with tempfile.TemporaryDirectory(prefix="model-loupe-") as name:
+        link = Path(name) / file.name
+        try:
+            link.symlink_to(file.resolve())
+        except OSError:  # Windows allows links only to some users
+            yield files
+            return
+        yield replace(files, folder=link.parent, checkpoint=replace(files.checkpoint, files=(link,)))
 
 
 def with_pickled_tensors(files: ModelFiles) -> ModelFiles:

@@ -15,7 +15,7 @@ from inference.gguf_files import read_header
 from inference.loaded_model import LoadedModel
 from inference.quantization import check_quantization
 
-from .conftest import random_model, write_gguf
+from .conftest import random_model, save_tokenizer, write_gguf
 
 Load = Callable[..., LoadedModel]
 TEXT = torch.arange(40).view(1, -1) * 7 % 500
@@ -91,6 +91,16 @@ def test_the_header_agrees_with_the_reference_reader(gguf_file: Path) -> None:
 
 def test_a_folder_with_one_gguf_is_that_model(gguf_file: Path) -> None:
     assert find_model(str(gguf_file.parent)).checkpoint.files == (gguf_file,)
+
+
+def test_files_of_other_models_in_the_same_folder_are_not_taken(gguf_file: Path, load_model: Load) -> None:
+    folder = gguf_file.parent
+    save_tokenizer(folder, size=300)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
+    (folder / "generation_config.json").write_text('{"eos_token_id": 77}')
+    loaded = load_model(gguf_file)
+    assert len(loaded.tokenizer.get_vocab()) > 500
+    assert loaded.eos_ids == {1}
 
 
 def test_every_truncation_is_told_as_damage(gguf_file: Path) -> None:
