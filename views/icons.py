@@ -1,13 +1,17 @@
-"""Icons, all from one set: Phosphor, as QtAwesome brings it. Only that font is loaded."""
+"""Icons, all from one set: Phosphor, as QtAwesome brings it.
+
+Only the set's font is read from the package. Importing ``qtawesome`` itself would import a second Qt
+binding layer and cost a third of a second before the window is painted.
+"""
 
 from __future__ import annotations
 
-import os
+import json
+from importlib.util import find_spec
+from pathlib import Path
 
-os.environ.setdefault("QT_API", "pyside6")
-
-from PySide6.QtGui import QColor, QIcon
-from qtawesome.iconic_font import IconicFont
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QIconEngine, QPainter, QPixmap
 
 #: What an icon stands for -> its name in the set. Views use the left side.
 NAMES = {
@@ -63,12 +67,53 @@ NAMES = {
 
 
 class IconSet:
-    """Draws icons of :data:`NAMES` in any colour."""
+    """Draws icons of :data:`NAMES` in any colour. Needs a QGuiApplication."""
 
     def __init__(self) -> None:
-        self._font = IconicFont(("ph", "phosphor-1.3.0.ttf", "phosphor-charmap-1.3.0.json"))
+        folder = _font_folder()
+        (font,) = folder.glob("phosphor-[0-9]*.ttf")
+        (charmap,) = folder.glob("phosphor-charmap-*.json")
+        codes: dict[str, str] = json.loads(charmap.read_text(encoding="utf-8"))
+        self._characters = {name: chr(int(codes[icon], 16)) for name, icon in NAMES.items()}
+        number = QFontDatabase.addApplicationFont(str(font))
+        self._family = QFontDatabase.applicationFontFamilies(number)[0]
 
     def icon(self, name: str, color: QColor, disabled: QColor) -> QIcon:
         """The icon ``name`` in ``color``; ``disabled`` is its colour on a disabled button."""
-        icon: QIcon = self._font.icon(f"ph.{NAMES[name]}", color=color, color_disabled=disabled)
-        return icon
+        return QIcon(_Engine(self._characters[name], self._family, color, disabled))
+
+
+class _Engine(QIconEngine):
+    """Paints one character of the icon font, sharp at every size."""
+
+    def __init__(self, character: str, family: str, color: QColor, disabled: QColor) -> None:
+        super().__init__()
+        self._character, self._family = character, family
+        self._color, self._disabled = QColor(color), QColor(disabled)
+
+    def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
+        font = QFont(self._family)
+        font.setPixelSize(max(1, rect.height()))
+        painter.save()
+        painter.setFont(font)
+        painter.setPen(self._disabled if mode == QIcon.Mode.Disabled else self._color)
+        painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, self._character)
+        painter.restore()
+
+    def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+        pixmap = QPixmap(size)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        self.paint(painter, QRect(QPoint(0, 0), size), mode, state)
+        painter.end()
+        return pixmap
+
+    def clone(self) -> QIconEngine:
+        return _Engine(self._character, self._family, self._color, self._disabled)
+
+
+def _font_folder() -> Path:
+    spec = find_spec("qtawesome")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("QtAwesome is not installed")
+    return Path(spec.submodule_search_locations[0]) / "fonts"

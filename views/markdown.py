@@ -10,13 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from markdown_it import MarkdownIt
-from pygments.lexers import get_lexer_by_name
-from pygments.styles import get_style_by_name
-from pygments.token import Token as Kind
-from pygments.util import ClassNotFound
 from PySide6.QtGui import (
     QColor,
     QFont,
@@ -26,6 +21,9 @@ from PySide6.QtGui import (
     QTextDocument,
     QTextOption,
 )
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 from views.theme import BODY, READING, Colors, Theme
 
@@ -146,6 +144,8 @@ def _sentence_end(text: str, start: int, limit: int) -> int:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # late: it takes longer to import than the window to paint
+
     parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
     parser.enable(["table", "strikethrough"])
     return parser.disable(["image", "html_block", "html_inline"])
@@ -226,6 +226,9 @@ def append_plain(document: QTextDocument, text: str) -> None:
 
 def code_document(source: str, language: str, theme: Theme) -> QTextDocument:
     """Code with Pygments' colours for the theme that holds now."""
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
     document = new_document(theme, mono=True)
     document.setPlainText(source.removesuffix("\n"))
     formats = _formats(theme.dark)
@@ -248,12 +251,14 @@ def code_document(source: str, language: str, theme: Theme) -> QTextDocument:
 def _look(kind: object, formats: dict[object, QTextCharFormat]) -> QTextCharFormat | None:
     while kind is not None and kind not in formats:
         kind = getattr(kind, "parent", None)
-    return formats.get(kind) if kind is not Kind else None
+    return formats.get(kind)
 
 
 @lru_cache(maxsize=2)
 def _formats(dark: bool) -> dict[object, QTextCharFormat]:
     """Pygments' styles as text formats: "github-dark" on dark, "friendly" on light."""
+    from pygments.styles import get_style_by_name
+
     formats: dict[object, QTextCharFormat] = {}
     for kind, style in get_style_by_name("github-dark" if dark else "xcode"):
         look = QTextCharFormat()
