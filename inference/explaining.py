@@ -20,7 +20,7 @@ from inference.attribution.methods import method_named, problem_with, statuses
 from inference.attribution.reader import Reader
 from inference.attribution.segments import cut
 from inference.attribution.targets import objective
-from inference.attribution.task import Method, Scores, Suppression, Task
+from inference.attribution.task import Method, Scores, SentenceEmbedder, Suppression, Task
 from inference.errors import InferenceError, InvalidRequest, RunCancelled
 from inference.events import (
     Event,
@@ -87,6 +87,7 @@ def prepare(engine: Engine, request: ExplainRequest, handle: RunHandle) -> tuple
         budget=Budget(engine.loaded.model, reader.device, limit=request.memory_budget),
         per_token=request.target_granularity == "token",
         check=handle.check,
+        embedder=_embedder(request),
     )
     handle.check()
     task.read()
@@ -217,6 +218,15 @@ def _check(request: ExplainRequest) -> None:
     threshold = request.similarity_threshold
     if threshold is not None and not -1.0 <= threshold <= 1.0:
         raise InvalidRequest(f"The similarity threshold is {threshold}; a cosine lies between -1 and 1.")
+
+
+def _embedder(request: ExplainRequest) -> SentenceEmbedder | None:
+    """The documents' embedder, where the request asks for one; a broken installation is told as such."""
+    if ("embedding", "sentence") not in request.settings:
+        return None
+    from inference.attribution.sentence_embedder import document_embedder
+
+    return document_embedder()
 
 
 def _settings(request: ExplainRequest, method: Method) -> dict[str, float | int | bool | str]:

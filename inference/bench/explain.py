@@ -1,0 +1,313 @@
+"""Explaining speed: each AtMan variant against the naive loop, on the same model, prompt and machine.
+
+The naive loop reads prompt and target once for every token of the prompt, one full forward pass each, with
+the same additive mask and the logits of all positions. All its passes take the same time, so a sample of
+them is measured around every method (--naive-passes) and scaled to the N + 1 that it needs. Reported for
+each method: seconds, the ratio to the naive loop (median of rounds; by CPU time too, which a busy machine
+disturbs less), and "of_count", the share reached of what the method's count of token positions allows at
+the speed of a plain prefill measured in the same round. Quality: Spearman's correlation with the exact
+scores, and how many of the ten strongest tokens are the same.
+
+With --lengths, a table of cost against prompt length instead: what was estimated before, and what it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report
+from inference.session import Session
+
+if TYPE_CHECKING:
+    from inference.attribution.passage import Passage
+    from inference.attribution.task import Task
+
+_METHODS = ("atman", "atman-coarse-to-fine", "atman-target-rows", "atman-first-order")
+_SENTENCE = "In {year} the {thing} of {place} was {done} by {who}, and {many} people came to see it. "
+_WORDS = {
+    "thing": ("bridge", "library", "harbour", "railway", "tower", "theatre", "lighthouse", "market hall"),
+    "place": ("Lisbon", "Turku", "Osaka", "Quito", "Bergen", "Dakar", "Hobart", "Ghent", "Tallinn"),
+    "done": ("opened", "rebuilt", "painted", "closed", "measured", "moved", "sold"),
+    "who": ("the mayor", "two sisters", "a company from abroad", "the old guild", "an engineer"),
+    "many": ("thousands of", "very few", "some forty", "no", "a great many", "curious"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, and how much to measure."""
+    add_model_arguments(parser)
+    parser.add_argument("--prompt-tokens", type=int, default=512, metavar="N")
+    parser.add_argument("--target-tokens", type=int, default=32, metavar="T")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument(
+        "--naive-passes", type=int, default=8, metavar="N", help="sampled before and after each"
+    )
+    parser.add_argument("--methods", default=",".join(_METHODS), metavar="NAMES")
+    parser.add_argument("--lengths", metavar="N,N,...", help="table of cost against prompt length")
+    parser.add_argument(
+        "--text", metavar="FILE", help="prompt text; default: made up, all sentences different"
+    )
+    parser.add_argument("--share", type=float, default=None, metavar="F", help="of coarse to fine")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print one line; returns the exit status."""
+    session = Session()
+    try:
+        load_model(session, arguments)
+    except RunFailed as failure:
+        return report(failure, as_json=arguments.json)
+    bench = _Bench(session, arguments)
+    if arguments.lengths:
+        print_json(bench.described("explain-lengths") | {"rows": list(bench.lengths())})
+    else:
+        print_json(bench.described("explain") | bench.methods())
+    return 0
+
+
+@dataclass
+class _Round:
+    """What one method took in one round, in wall and CPU seconds."""
+
+    seconds: float
+    cpu_seconds: float
+    naive_seconds: float
+    naive_cpu_seconds: float
+    prefill_seconds: float
+    tokens: int
+    passes: int
+    peak: int
+    scores: list[float] = field(default_factory=list)
+
+
+class _Bench:
+    def __init__(self, session: Session, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.loaded = session.require_engine().loaded
+        self.model: Any = self.loaded.model
+        self.text = _made_up()
+        if arguments.text:
+            with open(arguments.text, encoding="utf-8") as file:
+                self.text = file.read()
+
+    def described(self, name: str) -> dict[str, Any]:
+        """What was measured on what."""
+        import torch
+
+        return {
+            "event": "benchmark",
+            "benchmark": name,
+            "model": self.loaded.info.name,
+            "parameters": self.loaded.info.parameters,
+            "quantization": self.loaded.quantization,
+            "device": str(self.loaded.device),
+            "dtype": str(self.loaded.dtype),
+            "threads": torch.get_num_threads(),
+            "target_tokens": self.arguments.target_tokens,
+        }
+
+    def methods(self) -> dict[str, Any]:
+        """Every method against the naive loop, in turn, several rounds."""
+        names = self.arguments.methods.split(",")
+        passage = self._passage(self.arguments.prompt_tokens)
+        self._naive(passage, 2)
+        rounds: dict[str, list[_Round]] = {name: [] for name in names}
+        for _ in range(self.arguments.rounds):
+            for name in names:
+                rounds[name].append(self._round(passage, name))
+        exact = rounds["atman"][0].scores if "atman" in rounds else None
+        return {
+            "prompt_tokens": passage.length,
+            "rounds": self.arguments.rounds,
+            "naive": {
+                "forward_passes": passage.length + 1,
+                "seconds": round(statistics.median(e.naive_seconds for r in rounds.values() for e in r), 2),
+                "sampled_passes": self.arguments.naive_passes * 2,
+            },
+            "plain_peak_bytes": self._plain_peak(passage),
+            "methods": {name: _summary(each, exact) for name, each in rounds.items()},
+        }
+
+    def lengths(self) -> Iterator[dict[str, Any]]:
+        """Cost of exact AtMan against prompt length, token by token."""
+        from inference.attribution import atman
+
+        for length in map(int, self.arguments.lengths.split(",")):
+            passage = self._passage(length)
+            task = self._task(passage, "atman")
+            cost = atman.cost(task)
+            naive, _ = self._naive(passage, 1)
+            seconds, _ = _timed(lambda task=task: _run("atman", task))  # type: ignore[misc]
+            yield {
+                "prompt_tokens": passage.length,
+                "forward_passes": task.reader.passes,
+                "token_forwards": task.reader.tokens,
+                "naive_token_forwards": (passage.length + 1) * len(passage.read_ids),
+                "estimated_seconds": round(task.read_seconds * (1 + cost.tokens / len(passage.read_ids)), 2),
+                "seconds": round(seconds + task.read_seconds, 2),
+                "naive_seconds": round(naive * (passage.length + 1), 2),
+                "memory_estimate": cost.memory,
+            }
+
+    def _round(self, passage: Passage, name: str) -> _Round:
+        import torch
+
+        passes = self.arguments.naive_passes
+        before, before_cpu = self._naive(passage, passes)
+        task = self._task(passage, name)
+        cuda = self.loaded.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        scores: list[float] = []
+        seconds, cpu_seconds = _timed(lambda: scores.extend(_run(name, task)))
+        peak = torch.cuda.max_memory_allocated() if cuda else 0
+        after, after_cpu = self._naive(passage, passes)
+        factor = (passage.length + 1) / 2
+        return _Round(
+            seconds=seconds + task.read_seconds,
+            cpu_seconds=cpu_seconds + task.read_seconds,
+            naive_seconds=(before + after) * factor,
+            naive_cpu_seconds=(before_cpu + after_cpu) * factor,
+            prefill_seconds=task.read_seconds,
+            tokens=task.reader.tokens,
+            passes=task.reader.passes,
+            peak=peak,
+            scores=scores,
+        )
+
+    def _naive(self, passage: Passage, passes: int) -> tuple[float, float]:
+        """Mean (wall, CPU) seconds of a full pass with one token suppressed."""
+        import torch
+
+        ids = torch.tensor([passage.read_ids], device=self.loaded.device)
+        size, dtype = ids.shape[1], self.model.dtype
+        causal = torch.full((size, size), torch.finfo(dtype).min, dtype=dtype, device=ids.device).triu(1)
+
+        def work() -> None:
+            for number in range(passes):
+                mask = causal.clone()
+                mask[:, number * passage.length // passes] += -2.3
+                with torch.no_grad():
+                    logits = self.model(ids, attention_mask=mask[None, None], use_cache=False).logits
+                logits[0, -1].sum().item()
+
+        seconds, cpu_seconds = _timed(work)
+        return seconds / passes, cpu_seconds / passes
+
+    def _plain_peak(self, passage: Passage) -> int:
+        """Most GPU bytes during a plain forward pass with its cache; 0 on a CPU."""
+        import torch
+
+        if self.loaded.device.type != "cuda":
+            return 0
+        torch.cuda.reset_peak_memory_stats()
+        with torch.no_grad():
+            self.model(torch.tensor([passage.read_ids], device=self.loaded.device), use_cache=True)
+        return int(torch.cuda.max_memory_allocated())
+
+    def _task(self, passage: Passage, name: str) -> Task:
+        from inference.attribution.budget import Budget
+        from inference.attribution.reader import Reader
+        from inference.attribution.segments import cut
+        from inference.attribution.targets import Objective
+        from inference.attribution.task import Task
+
+        reader = Reader(self.model)
+        shared = {"share": self.arguments.share} if self.arguments.share and "coarse" in name else {}
+        task = Task(
+            reader=reader,
+            passage=passage,
+            segments=cut(passage, "token")[0],
+            objective=Objective(target_ids=passage.target_ids),
+            budget=Budget(self.model, reader.device),
+            settings=shared,
+        )
+        task.read()
+        return task
+
+    def _passage(self, length: int) -> Passage:
+        from inference.attribution.passage import Passage, Region
+
+        tokenizer: Any = self.loaded.tokenizer
+        wanted = length + self.arguments.target_tokens
+        text = self.text * (1 + wanted // 500)
+        encoded = tokenizer(
+            text, add_special_tokens=False, return_offsets_mapping=True, truncation=True, max_length=wanted
+        )
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        if len(ids) < wanted:
+            raise SystemExit(f"The text has {len(ids)} tokens; {wanted} are needed.")
+        end, last = offsets[length - 1][1], offsets[wanted - 1][1]
+        return Passage(
+            text=text[:end],
+            ids=tuple(ids[:length]),
+            spans=tuple(map(tuple, offsets[:length])),
+            special=(False,) * length,
+            target_text=text[end:last],
+            target_ids=tuple(ids[length:wanted]),
+            target_spans=tuple((start - end, stop - end) for start, stop in offsets[length:wanted]),
+            regions=(Region(start=0, end=end),),
+        )
+
+
+def _run(name: str, task: Task) -> list[float]:
+    """Each segment's score, rows added up."""
+    from inference.attribution.methods import method_named
+
+    scores = [0.0] * len(task.segments)
+    for part in method_named(name).score(task):
+        for place, index in enumerate(part.indices):
+            scores[index] = float(part.values[:, place].sum())
+    return scores
+
+
+def _summary(rounds: Sequence[_Round], exact: list[float] | None) -> dict[str, Any]:
+    from inference.attribution.comparison import spearman
+
+    def median(of: Callable[[_Round], float], digits: int = 2) -> float:
+        return round(statistics.median(map(of, rounds)), digits)
+
+    first = rounds[0]
+    length = len(first.scores)
+    row: dict[str, Any] = {
+        "seconds": median(lambda each: each.seconds, 3),
+        "naive / this": median(lambda each: each.naive_seconds / each.seconds),
+        "naive / this, CPU time": median(lambda each: each.naive_cpu_seconds / each.cpu_seconds),
+        "plain passes": median(lambda each: each.seconds / each.prefill_seconds),
+        "forward_passes": first.passes,
+        "token_forwards": first.tokens,
+        "peak_bytes": max(each.peak for each in rounds),
+    }
+    if exact is not None:
+        strongest = _strongest(exact)
+        row["spearman"] = spearman(exact, first.scores)
+        row["same_of_ten"] = len(strongest & _strongest(first.scores)) if length >= 10 else None
+    return row
+
+
+def _strongest(scores: Sequence[float]) -> set[int]:
+    return set(sorted(range(len(scores)), key=lambda index: -abs(scores[index]))[:10])
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU seconds of a piece of work."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _made_up() -> str:
+    """Sentences that are all different, so that a token's weight is its own."""
+    sentences = []
+    for number in range(400):
+        words = {
+            name: choices[(number * 7 + len(name) * number // 3) % len(choices)]
+            for name, choices in _WORDS.items()
+        }
+        sentences.append(_SENTENCE.format(year=1700 + (number * 37) % 320, **words))
+    return "".join(sentences)
