@@ -75,6 +75,23 @@ class Embedder:
         with self._lock:
             return loaded.token_vectors(texts)
 
+    def pieces(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The word pieces of all of a text, without special ones, and each one's characters."""
+        loaded = self._load()
+        with self._lock:
+            return loaded.pieces(text)
+
+    def embed_pieces(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        """Unit vectors of texts given as word pieces; what is too long is read in windows and pooled over all
+        of them.
+
+        Returns:
+            Shape (len(texts), dimensions), float32, rows of length 1.
+        """
+        loaded = self._load()
+        with self._lock:
+            return loaded.embed_pieces(texts)
+
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many word pieces each text is."""
         return [len(encoding.ids) for encoding in self._load().encode(texts)]
@@ -119,6 +136,36 @@ class _Loaded:
             pooled = hidden[:, 0] if self._pooling == "cls" else _mean(hidden, mask)
             vectors[batch] = torch.nn.functional.normalize(pooled, dim=1).numpy()
         return vectors
+
+    def pieces(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        self._tokenizer.no_truncation()
+        try:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        finally:
+            self._tokenizer.enable_truncation(self._limit)
+        return list(encoding.ids), [(int(start), int(end)) for start, end in encoding.offsets]
+
+    def embed_pieces(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        import torch
+
+        inner = self._tokenizer.encode("a", add_special_tokens=False).ids
+        framed = self._tokenizer.encode("a").ids
+        before, after = framed[: framed.index(inner[0])], framed[framed.index(inner[-1]) + 1 :]
+        room = self._limit - len(before) - len(after)
+        windows, owners = [], []
+        for index, ids in enumerate(texts):
+            for start in range(0, max(1, len(ids)), room):
+                windows.append([*before, *ids[start : start + room], *after])
+                owners.append(index)
+        sums, counts = torch.zeros(len(texts), self.dimensions), torch.zeros(len(texts), 1)
+        for batch, hidden, mask in self._hidden_states(windows):
+            states = hidden[:, :1] if self._pooling == "cls" else hidden * mask.unsqueeze(-1)
+            sizes = torch.ones(len(batch), 1) if self._pooling == "cls" else mask.sum(1, keepdim=True)
+            rows = torch.tensor([owners[number] for number in batch])
+            sums.index_add_(0, rows, states.sum(1))
+            counts.index_add_(0, rows, sizes.float())
+        unit: Vectors = torch.nn.functional.normalize(sums / counts, dim=1).numpy()
+        return unit
 
     def token_vectors(self, texts: Sequence[str]) -> list[tuple[Vectors, list[int]]]:
         import torch
