@@ -25,6 +25,7 @@ from transformers import (
 from inference.errors import InvalidLogits, InvalidRequest
 from inference.events import SamplingControls
 from inference.sampling import Draw, History, Sampler
+from inference.truncation import top
 
 CPU = torch.device("cpu")
 NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}
@@ -185,6 +186,20 @@ class TestAgainstTransformers:
             assert_same_distribution(logits, [1, 2, 3], {"top_p": top_p})
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(30_000, 60_000), st.integers(1, 64), st.booleans())
+def test_the_top_of_a_large_vocabulary_is_that_of_a_sort(
+    seed: int, size: int, count: int, ties: bool
+) -> None:
+    values = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    if ties:
+        values = values.round(decimals=1)
+    found, ids = top(values, count)
+    assert torch.equal(found, values.sort(descending=True).values[:count])
+    assert torch.equal(values[ids], found)
+    assert len(ids.unique()) == count
+
+
 class TestDraws:
     @pytest.mark.parametrize(
         "controls",
@@ -204,6 +219,20 @@ class TestDraws:
         together = torch.stack([observed[kept], expected[kept]]).double()
         together[1] *= together[0].sum() / together[1].sum()
         assert stats.chisquare(together[0].numpy(), together[1].numpy()).pvalue > 1e-4
+
+    def test_draws_from_a_whole_large_vocabulary_follow_the_distribution(self) -> None:
+        logits = torch.randn(5000, generator=torch.Generator().manual_seed(3))
+        sampler = Sampler(SamplingControls(**NEUTRAL), 5000, CPU)
+        generator, past = torch.Generator().manual_seed(4), history([], [], 5000)
+        drawn = torch.tensor([sampler.draw(logits, past, generator, 1).token for _ in range(20_000)])
+        groups = torch.arange(5000) % 97
+        expected = torch.zeros(97).index_add(0, groups, sampler.distribution(logits, past)) * 20_000
+        observed = groups[drawn].bincount(minlength=97)
+        expected *= observed.sum() / expected.sum()
+        assert (
+            stats.chisquare(observed.double().numpy(), expected.double().numpy(), sum_check=False).pvalue
+            > 1e-4
+        )
 
     def test_the_same_seed_draws_the_same(self) -> None:
         logits = torch.randn(300)
