@@ -71,6 +71,8 @@ class ChatPanel(QWidget):
         self.empty.example_chosen.connect(self._take_example)
         for signal in (transcript.was_reset, transcript.message_appended, transcript.tail_replaced):
             signal.connect(self._show_page)
+        for signal in (transcript.was_reset, transcript.tail_replaced):
+            signal.connect(self._drop_lost_focus)
         self._show_page()
 
     @property
@@ -159,6 +161,12 @@ class ChatPanel(QWidget):
         self.system.fold.setVisible(not raw)
         self.system.setVisible(not raw and self.system.fold.isChecked())
         self._bottom.setVisible(self._view != "raw")
+
+    def _drop_lost_focus(self, *_: object) -> None:
+        """A focus on tokens that are gone means nothing."""
+        for span in (self.focus_model.preview, self.focus_model.focus):
+            if span is not None and len(self.model.tokens_of(span)) < span.end - span.start:
+                self.focus_model.clear()
 
     def _take_example(self, text: str) -> None:
         self.composer.set_text(text)

@@ -93,7 +93,7 @@ class _Engine(QIconEngine):
 
     def paint(self, painter: QPainter, rect: QRect, mode: QIcon.Mode, state: QIcon.State) -> None:
         font = QFont(self._family)
-        font.setPixelSize(max(1, rect.height()))
+        font.setPixelSize(max(1, round(rect.height() * 0.9)))
         painter.save()
         painter.setFont(font)
         painter.setPen(self._disabled if mode == QIcon.Mode.Disabled else self._color)

@@ -14,7 +14,7 @@ from views.models.transcript import ShownMessage
 from views.theme import CAPTION, Theme, Tone
 
 _WHY_ENDED = {
-    "length": "Reached the maximum number of new tokens.",
+    "length": "Reached the token limit.",
     "context-full": "The context is full.",
     "cancelled": "Stopped.",
 }
@@ -69,6 +69,7 @@ class MessageActions(QWidget):
         """Act on this message, as it is now; nothing can be changed while a reply is written (``busy``)."""
         shown = (
             busy,
+            len(message.marks),
             id(message), message.id, message.state, message.branch_index, message.branch_count,
             message.reason, message.problem, message.stats,
         )  # fmt: skip
@@ -98,6 +99,7 @@ class MessageActions(QWidget):
         self._note.style().polish(self._note)
         who = "Your message" if message.role == "user" else "Reply"
         self.setAccessibleName(f"{who}: {message.text[:2000]}")
+        self.setAccessibleDescription("; ".join(mark.text for mark in message.marks))
 
     def _button(self, name: str, icon: str, words: str, slot: Callable[[], object]) -> QToolButton:
         button = QToolButton(self)

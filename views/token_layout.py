@@ -29,6 +29,7 @@ LONGEST = 1200
 LINE_SPACING = 1.55
 
 _BREAK = "↵"
+_JOINER = "\u2060"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,21 @@ def visible_text(text: str) -> str:
     return text.replace("\r", "␍").replace("\n", f"{_BREAK}\u2028").removesuffix("\u2028")
 
 
+def _chip(label: str) -> str:
+    """A label that is not broken at a line's end (word joiners), with thin spaces around it."""
+    return f"\u202f{_JOINER.join(label)}\u2009"
+
+
 def _cell(track: TokenTrack, span: tuple[int, int]) -> Cell:
     first, end = span
     start, stop = track.start(first), track.end(end - 1)
     token = track[first]
     if token.special:
-        return Cell(span, start, stop, f"\u2009{token_label(token)}\u2009", special=True)
+        return Cell(span, start, stop, _chip(token_label(token)), special=True)
     text = "".join(track[number].text for number in range(first, end))
     if not text:
         label = " ".join(token_label(track[number]) for number in range(first, end))
-        return Cell(span, start, stop, f"\u2009{label}\u2009", special=True)
+        return Cell(span, start, stop, _chip(label), special=True)
     return Cell(span, start, stop, visible_text(text))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
 from PySide6.QtGui import (
+    QGuiApplication,
     QHideEvent,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPen,
@@ -186,6 +188,8 @@ class TokenView(ReadingArea):
             self.walk_candidates(1 if key == Qt.Key.Key_Down else -1)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.branch()
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_focus()
         elif key in (Qt.Key.Key_Home, Qt.Key.Key_End) and self.focus_model.focus is not None:
             self.walk(-(1 << 30) if key == Qt.Key.Key_Home else 1 << 30)
         else:
@@ -213,6 +217,14 @@ class TokenView(ReadingArea):
         row = self.focus_model.candidate
         wanted = (0 if step > 0 else len(token.candidates) - 1) if row is None else row + step
         self.focus_model.set_candidate(min(max(wanted, 0), len(token.candidates) - 1))
+
+    def copy_focus(self) -> None:
+        """Put the text of the focused tokens on the clipboard."""
+        focus = self.focus_model.focus
+        if focus is not None:
+            text = "".join(token.text for token in self.model.tokens_of(focus))
+            QGuiApplication.clipboard().setText(text)
+            self.intents.told.emit("Copied.")
 
     def branch(self) -> None:
         """Ask for another reply from the focused token on, with the chosen candidate in its place."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QGuiApplication, QImage
 
 from views.models.focus import TokenSpan
 from views.models.tokens import TokenTrack
@@ -140,9 +140,9 @@ def test_special_tokens_and_parts_of_characters_are_shown_as_one(
     ]  # fmt: skip
     shown.transcript.reset([ShownMessage(id="r", role="assistant", text="aé", track=TokenTrack(tokens))])
     settle(view)
-    shown_cells = [
-        (box.cell.span, box.cell.text.strip("\u2009"), box.cell.special) for box in boxes(view, "r")
-    ]
+    spaces = str.maketrans("", "", "\u2009\u202f\u2060")
+    cells = [box.cell for box in boxes(view, "r")]
+    shown_cells = [(cell.span, cell.text.translate(spaces), cell.special) for cell in cells]
     assert shown_cells == [((0, 1), "a", False), ((1, 3), "é", False), ((3, 4), "<|end|>", True)]
 
 
@@ -205,3 +205,27 @@ def test_a_focus_that_is_out_of_sight_is_brought_into_view(
     shown.focus.set_focus(TokenSpan("r", 40, 41))
     settle(view)
     assert 0 <= center(view, "r", 40).y() <= view.viewport().height()
+
+
+def test_the_focus_is_copied_as_text(view: Any, shown: Any, qtbot: Any) -> None:
+    shown.focus.set_focus(TokenSpan("r", 1, 3))
+    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert QGuiApplication.clipboard().text() == " Nile is"
+
+
+def test_a_focus_on_tokens_that_are_gone_is_dropped(view: Any, shown: Any, reply: Any) -> None:
+    shown.focus.set_focus(TokenSpan("r", 1, 2))
+    shown.transcript.replace_from("r", [reply("r", "The Amazon is longer.")])
+    assert shown.focus.focus == TokenSpan("r", 1, 2)
+    shown.transcript.replace_from("r", [reply("other", "No.")])
+    assert shown.focus.focus is None
+
+
+def test_a_special_token_is_not_broken_at_a_lines_end(
+    view: Any, shown: Any, make_token: Any, settle: Any
+) -> None:
+    tokens = [make_token(n, "", data=b"<|assistant|>", special=True) for n in range(40)]
+    shown.transcript.reset([ShownMessage(id="r", role="assistant", text="", track=TokenTrack(tokens))])
+    settle(view)
+    assert len(boxes(view, "r")) == 40
+    assert len({box.rect.top() for box in boxes(view, "r")}) > 3
