@@ -1,9 +1,13 @@
-"""AtMan, coarse to fine: whole sentences first, then one by one the segments of those that matter.
+"""AtMan, coarse to fine: an estimate of everything first, then exact scores of what matters.
 
-Sentences are suppressed exactly; those with the largest scores are opened, and their segments are
-suppressed exactly, until a share of all segments has been. The others keep a share of their sentence's
-score in proportion to their number of tokens, and are marked as estimated. The strongest segments are
-nearly always among those that were opened, at a fraction of the cost.
+The coarse step estimates all segments, by the first-order scores of one gradient (the default) or by
+suppressing whole sentences and sharing their scores among the segments inside. The segments with the
+largest estimates, a share of all, are then suppressed exactly; the others keep their estimate and are
+marked as estimated.
+
+On prose (six passages of some 220 tokens, built-in model) a fifth of the tokens, opened by first-order
+scores, held 9.7 of the ten strongest on average; opened by sentences, 4.8: a sentence's score is not the
+sum of its words'.
 """
 
 from __future__ import annotations
@@ -14,27 +18,37 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from inference.attribution import first_order
 from inference.attribution.atman import suppress_each, suppression_cost
 from inference.attribution.segments import cut
 from inference.attribution.task import Cost, Scores, Task
+from inference.errors import NotAvailable
 from inference.events import MethodSpec, ParameterSpec, SegmentSpan
 
 SPEC = MethodSpec(
     name="atman-coarse-to-fine",
     title="AtMan, coarse to fine",
-    summary="Suppresses sentences first and opens those that matter: the strongest segments at less cost.",
+    summary="Estimates all segments first and then measures those that matter: the strongest at less cost.",
     signed=True,
     uses_factor=True,
     needs_attention=True,
     parameters=(
         ParameterSpec(
             name="share",
-            title="Share to open",
+            title="Share to measure",
             kind="float",
             default=0.2,
             minimum=0.02,
             maximum=1.0,
             help="The part of all segments that is suppressed one by one.",
+        ),
+        ParameterSpec(
+            name="coarse",
+            title="Estimate by",
+            kind="choice",
+            default="first-order",
+            choices=("first-order", "sentences"),
+            help="One gradient, or whole sentences; models without gradients take sentences.",
         ),
     ),
 )
@@ -49,13 +63,16 @@ class Group:
 
 
 def cost(task: Task) -> Cost:
-    """The sentences' readings, and those of the segments to open, taken as spread over the text."""
-    groups = grouped(task)
-    if len(groups) == len(task.segments):
-        return suppression_cost(task, range(len(task.segments)))
-    coarse = suppression_cost(_coarse(task, groups), range(len(groups)))
-    step = max(1, round(1 / float(task.setting("share", SPEC))))
-    fine = suppression_cost(task, range(0, len(task.segments), step))
+    """The coarse step, and the readings of a share of the segments, taken as spread over the text."""
+    count = len(task.segments)
+    if _nothing_to_gain(task):
+        return suppression_cost(task, range(count))
+    if task.setting("coarse", SPEC) == "first-order":
+        coarse = first_order.cost(replace(task, per_token=False))
+    else:
+        groups = grouped(task)
+        coarse = suppression_cost(_coarse(task, groups), range(len(groups)))
+    fine = suppression_cost(task, range(0, count, max(1, count // _wanted(task))))
     return Cost(
         passes=coarse.passes + fine.passes,
         tokens=coarse.tokens + fine.tokens,
@@ -64,17 +81,39 @@ def cost(task: Task) -> Cost:
 
 
 def score(task: Task) -> Iterator[Scores]:
-    """First every segment's share of its sentence as an estimate, then exact scores of the opened ones."""
-    groups = grouped(task)
-    if len(groups) == len(task.segments):
+    """First estimates of all segments, then exact scores of the strongest."""
+    if _nothing_to_gain(task):
         yield from suppress_each(task, range(len(task.segments)))
         return
-    coarse = torch.zeros(task.rows, len(groups))
+    estimates = torch.zeros(1, len(task.segments))
+    for part in _estimates(task):
+        estimates[:, list(part.indices)] = part.values.sum(0, keepdim=True)
+        yield part
+    opened = estimates[0].abs().argsort(descending=True)[: _wanted(task)]
+    yield from suppress_each(task, opened.tolist())
+
+
+def _estimates(task: Task) -> Iterator[Scores]:
+    """A coarse score of every segment."""
+    if task.setting("coarse", SPEC) == "first-order":
+        try:
+            for part in first_order.score(task):
+                yield replace(part, preview=True, estimated=part.indices)
+            return
+        except NotAvailable:
+            pass  # no gradients here: by sentences, then
+    groups = grouped(task)
     for part in suppress_each(_coarse(task, groups), range(len(groups))):
-        coarse[:, list(part.indices)] = part.values
         yield _shares(task, groups, part)
-    opened = _strongest(task, groups, coarse)
-    yield from suppress_each(task, opened)
+
+
+def _wanted(task: Task) -> int:
+    return max(1, round(float(task.setting("share", SPEC)) * len(task.segments)))
+
+
+def _nothing_to_gain(task: Task) -> bool:
+    """Few segments are measured all as quickly as they are estimated."""
+    return task.suppression.factor == 1.0 or _wanted(task) + 4 >= len(task.segments)
 
 
 def grouped(task: Task) -> list[Group]:
@@ -113,15 +152,3 @@ def _shares(task: Task, groups: list[Group], part: Scores) -> Scores:
     return Scores(
         indices=tuple(indices), values=torch.stack(columns, dim=1), preview=True, estimated=tuple(indices)
     )
-
-
-def _strongest(task: Task, groups: list[Group], coarse: Tensor) -> list[int]:
-    """The segments of the sentences with the largest scores, up to the share that is to be opened."""
-    wanted = max(1, round(float(task.setting("share", SPEC)) * len(task.segments)))
-    strength = coarse.sum(0).abs()
-    opened: list[int] = []
-    for number in strength.argsort(descending=True).tolist():
-        if len(opened) >= wanted:
-            break
-        opened.extend(groups[number].members)
-    return opened

@@ -12,11 +12,11 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-from inference.attribution import atman, coarse_to_fine, target_rows
+from inference.attribution import atman, coarse_to_fine, first_order, target_rows
 from inference.attribution.passage import Passage, Region
 from inference.attribution.reader import Reader
 from inference.attribution.task import Task
-from inference.errors import OutOfMemory, RunCancelled
+from inference.errors import NotAvailable, OutOfMemory, RunCancelled
 from inference.steering import REMOVED
 
 
@@ -206,28 +206,47 @@ def test_a_prompt_of_one_token(tiny_llama: Any, task: Any, scored: Any, passage:
     assert scores[1:].abs().min() > 1e-4
 
 
-def test_coarse_to_fine_is_exact_where_it_opened_and_marks_the_rest(
-    tiny_llama: Any, task: Any, scored: Any
+@pytest.mark.parametrize("coarse", ["first-order", "sentences"])
+def test_coarse_to_fine_is_exact_where_it_measured_and_marks_the_rest(
+    coarse: str, tiny_llama: Any, task: Any, scored: Any
 ) -> None:
     exact = scored(atman, task(tiny_llama, "token"))
-    made = task(tiny_llama, "token", settings={"share": 0.3})
-    scores = torch.full((3, 13), torch.nan)
+    made = task(tiny_llama, "token", settings={"share": 0.3, "coarse": coarse})
+    scores, estimates = torch.full((3, 13), torch.nan), torch.full((3, 13), torch.nan)
     estimated: set[int] = set()
     for part in coarse_to_fine.score(made):
         scores[:, list(part.indices)] = part.values
+        if part.preview:
+            estimates[:, list(part.indices)] = part.values
         estimated = (estimated | set(part.estimated)) if part.preview else estimated - set(part.indices)
     opened = sorted(set(range(13)) - estimated)
-    assert 4 <= len(opened) <= 7
+    assert len(opened) == 4
     torch.testing.assert_close(scores[:, opened], exact[:, opened], atol=1e-5, rtol=0)
-    assert scores.isfinite().all()
-    sentence_scores = scored(atman, task(tiny_llama, "sentence"))
-    closed = [sentence for sentence in ((0, 3), (3, 7), (7, 11), (11, 13)) if sentence[0] in estimated]
-    for start, end in closed:
-        number = [0, 3, 7, 11].index(start)
-        torch.testing.assert_close(scores[:, start:end].sum(1), sentence_scores[:, number], atol=1e-5, rtol=0)
+    strength = estimates.sum(0).abs()
+    assert strength[opened].min() >= strength[sorted(estimated)].max()
+    if coarse == "first-order":
+        expected = scored(first_order, task(tiny_llama, "token"))
+    else:
+        by_sentence = scored(atman, task(tiny_llama, "sentence"))
+        sizes = torch.tensor([3, 4, 4, 2])
+        expected = (by_sentence / sizes).repeat_interleave(sizes, dim=1)
+    torch.testing.assert_close(estimates, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_coarse_to_fine_of_sentences_is_exact(tiny_llama: Any, task: Any, scored: Any) -> None:
+def test_coarse_to_fine_without_gradients_goes_by_sentences(
+    tiny_llama: Any, task: Any, scored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = scored(coarse_to_fine, task(tiny_llama, "token", settings={"coarse": "sentences"}))
+    made = task(tiny_llama, "token")
+
+    def none(*_: Any, **__: Any) -> Tensor:
+        raise NotAvailable("no backward pass")
+
+    monkeypatch.setattr(made.reader, "differentiable", none)
+    torch.testing.assert_close(scored(coarse_to_fine, made), expected)
+
+
+def test_coarse_to_fine_of_few_segments_is_exact(tiny_llama: Any, task: Any, scored: Any) -> None:
     expected = scored(atman, task(tiny_llama, "sentence"))
     torch.testing.assert_close(scored(coarse_to_fine, task(tiny_llama, "sentence")), expected)
 
