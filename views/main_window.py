@@ -16,7 +16,7 @@ from PySide6.QtGui import (
     QResizeEvent,
     QShortcut,
 )
-from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QStackedWidget, QStatusBar, QWidget
+from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QStackedWidget, QStatusBar, QVBoxLayout, QWidget
 
 from views.actions import make_actions
 from views.chat_panel import ChatPanel
@@ -74,7 +74,12 @@ class MainWindow(QMainWindow):
         self._mode_stack = QStackedWidget(self)
         self._mode_stack.setObjectName("modeStack")
         self.setMenuWidget(header)
-        self.setCentralWidget(self._mode_stack)
+        centre = QWidget(self)
+        self._centre = QVBoxLayout(centre)
+        self._centre.setContentsMargins(0, 0, 0, 0)
+        self._centre.setSpacing(0)
+        self._centre.addWidget(self._mode_stack, 1)
+        self.setCentralWidget(centre)
         self.conversation_dock = Dock("conversationDock", "Conversations", conversations, theme, self)
         self.inspector_dock = Dock("inspectorDock", "Inspector", inspector, theme, self)
         self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
@@ -106,6 +111,10 @@ class MainWindow(QMainWindow):
         self._modes[name] = panel
         self._mode_stack.addWidget(panel)
         self.header.add_mode(name, title)
+
+    def add_banner(self, banner: QWidget) -> None:
+        """Put a widget that comes and goes below the modes."""
+        self._centre.addWidget(banner)
 
     @property
     def mode(self) -> str:
@@ -261,7 +270,7 @@ class MainWindow(QMainWindow):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if local_paths(event.mimeData()):
             event.acceptProposedAction()
-            self._drop_hint.setGeometry(self._mode_stack.geometry().adjusted(16, 16, -16, -16))
+            self._drop_hint.setGeometry(self.centralWidget().geometry().adjusted(16, 16, -16, -16))
             self._drop_hint.raise_()
             self._drop_hint.show()
 
