@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -218,6 +219,15 @@ class FakeSession:
         )
 
 
+@pytest.fixture(autouse=True)
+def deleted_widgets_go() -> Iterator[None]:
+    """Delete what is waiting for it: else every theme styles the widgets of all tests before, too."""
+    yield
+    core = sys.modules.get("PySide6.QtCore")
+    if core is not None and core.QCoreApplication.instance() is not None:
+        core.QCoreApplication.sendPostedEvents(None, core.QEvent.Type.DeferredDelete)
+
+
 @pytest.fixture
 def fake_session() -> FakeSession:
     """A scriptable session."""
@@ -231,7 +241,8 @@ def nothing_left_running(qapp: Any) -> Iterator[None]:
     from shiboken6 import isValid
 
     def running() -> dict[int, Any]:
-        objects = [o for o in gc.get_objects() if isinstance(o, (QThread, QTimer)) and isValid(o)]
+        # By type: asking some objects of torch for their __class__ makes them warn.
+        objects = [o for o in gc.get_objects() if issubclass(type(o), (QThread, QTimer)) and isValid(o)]
         return {id(o): o for o in objects if (o.isRunning() if isinstance(o, QThread) else o.isActive())}
 
     before = running()
