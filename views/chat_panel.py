@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 from PySide6.QtCore import Qt
@@ -10,12 +9,8 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QComboBox,
-    QFrame,
     QHBoxLayout,
-    QLabel,
-    QPushButton,
     QStackedWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -23,13 +18,14 @@ from PySide6.QtWidgets import (
 from views.color_legend import ColorLegend
 from views.composer import Composer
 from views.empty_chat import EmptyChat
-from views.header_bar import Segments
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, TokenSpan
 from views.models.tokens import Measure
 from views.models.transcript import TranscriptModel
+from views.notice_bar import NoticeBar
 from views.raw_prompt import RawPrompt
 from views.reading_area import ReadingArea
+from views.segments import Segments
 from views.system_prompt import SystemPrompt
 from views.theme import Theme
 from views.token_view import TokenView
@@ -239,43 +235,3 @@ class ChatPanel(QWidget):
         narrow = self.width() < _NARROW
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.RightToLeft
         self._right.setDirection(direction)
-
-
-class NoticeBar(QFrame):
-    """One sentence above the input, with at most one thing to do about it."""
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("noticeBar")
-        self._act: Callable[[], object] | None = None
-        self._text = QLabel(self)
-        self._text.setObjectName("noticeText")
-        self._text.setWordWrap(True)
-        self._button = QPushButton(self)
-        self._button.setObjectName("noticeAction")
-        self._button.clicked.connect(self._acted)
-        close = QToolButton(self)
-        close.setObjectName("noticeClose")
-        close.setAccessibleName("Close")
-        theme.set_icon(close, "close", "muted")
-        close.clicked.connect(self.hide)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(12, 4, 4, 4)
-        row.setSpacing(8)
-        row.addWidget(self._text, 1)
-        row.addWidget(self._button)
-        row.addWidget(close)
-        self.hide()
-
-    def show_notice(self, text: str, action: str = "", act: Callable[[], object] | None = None) -> None:
-        """Say something that stays until it is closed; ``act`` is called when ``action`` is pressed."""
-        self._text.setText(text)
-        self._button.setText(action)
-        self._button.setVisible(bool(action))
-        self._act = act
-        self.show()
-
-    def _acted(self) -> None:
-        self.hide()
-        if self._act is not None:
-            self._act()

@@ -26,9 +26,10 @@ from PySide6.QtWidgets import QAbstractScrollArea, QToolTip
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, MessageId
 from views.models.transcript import Mark, ShownMessage, TranscriptModel
-from views.reading_column import HEADER, PADDING, WAITING, Item, Piece, ReadingColumn
+from views.reading_column import PADDING, Item, Piece, ReadingColumn
 from views.reading_overlay import ReadingOverlay
-from views.theme import CAPTION, READING, TEXT_COLUMNS, Theme
+from views.reading_paint import paint_frame, paint_mark
+from views.theme import READING, TEXT_COLUMNS, Theme
 
 MARGIN = 32
 #: Width of the scroll bar in the style sheet.
@@ -342,7 +343,7 @@ class ReadingArea(QAbstractScrollArea):
         painter.fillRect(event.rect(), self.theme.color("surface"))
         rect, bottom = self.column_rect(), self.scrolled + self.viewport().height()
         for item in self.visible_items():
-            self._paint_frame(painter, item, rect, item.top - self.scrolled)
+            paint_frame(painter, self.theme, item, rect, item.top - self.scrolled)
         for item, piece in self.visible():
             if piece.exact:
                 y = item.top + piece.top - self.scrolled
@@ -353,26 +354,8 @@ class ReadingArea(QAbstractScrollArea):
                 self.paint_piece(painter, item, piece, clip)
                 painter.restore()
         for mark, place in self.marks():
-            self._paint_mark(painter, mark, place)
+            paint_mark(painter, self.theme, mark, place, rect, self.viewport().width())
         painter.end()
-
-    def _paint_frame(self, painter: QPainter, item: Item, column: QRectF, y: float) -> None:
-        user = item.message.role == "user"
-        painter.setFont(self.theme.font(CAPTION, bold=True))
-        painter.setPen(self.theme.color("muted"))
-        header = QRectF(column.left(), y, column.width(), HEADER - 4)
-        painter.drawText(header, _LEFT_MIDDLE, "You" if user else item.message.author or "Model")
-        if item.message.state == "streaming" and not item.message.text:
-            painter.setFont(self.theme.font(READING))
-            painter.setPen(self.theme.color("faint"))
-            line = QRectF(column.left(), y + HEADER, column.width(), WAITING)
-            painter.drawText(line, _LEFT_MIDDLE, "Reading the prompt …")
-        if user and item.pieces and item.replaced_height is None:
-            last = item.pieces[-1]
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(self.theme.color("bubble"))
-            height = last.top + last.height + item.inset / 2 + 2 - HEADER
-            painter.drawRoundedRect(QRectF(column.left(), y + HEADER - 2, column.width(), height), 8, 8)
 
     def marks(self) -> Iterator[tuple[Mark, QRectF]]:
         """The marks that are in view and the place of their sign, left of the column."""
@@ -385,18 +368,6 @@ class ReadingArea(QAbstractScrollArea):
                 if found is not None and found[1].exact:
                     y = item.top + found[1].top + found[1].y_of(offset) - self.scrolled
                     yield mark, QRectF(left - 20, y + 4, 12, 16)
-
-    def _paint_mark(self, painter: QPainter, mark: Mark, rect: QRectF) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self.theme.color("accent"))
-        painter.drawRoundedRect(QRectF(rect.right() - 4, rect.top(), 3, rect.height()), 1.5, 1.5)
-        right = self.column_rect().right()
-        room = self.viewport().width() - right - 16
-        if room >= 120:
-            painter.setFont(self.theme.font(CAPTION))
-            painter.setPen(self.theme.color("muted"))
-            text = painter.fontMetrics().elidedText(mark.text, Qt.TextElideMode.ElideRight, int(room))
-            painter.drawText(QRectF(right + 12, rect.top(), room, rect.height()), _LEFT_MIDDLE, text)
 
     # --- Qt events
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QAbstractTextDocumentLayout,
     QAccessible,
@@ -17,143 +15,20 @@ from PySide6.QtGui import (
     QPalette,
     QTextCharFormat,
     QTextCursor,
-    QTextDocument,
 )
-from PySide6.QtWidgets import QToolButton
 
+from views.code_buttons import CodeButtons
 from views.intents import ChatIntents
-from views.markdown import (
-    Block,
-    align,
-    append_plain,
-    code_document,
-    plain_document,
-    prose_document,
-    split_blocks,
-    split_lines,
-)
+from views.markdown_blocks import Block, split_blocks, split_lines
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
-from views.theme import CAPTION, TEXT_COLUMNS, Theme
+from views.theme import CAPTION, Theme
+from views.transcript_blocks import CODE_BAR, CODE_PADDING, BlockPiece
 from views.transcript_selection import Place, Selection
 
-CODE_BAR, CODE_PADDING = 28.0, 12.0
 _FAR = 1 << 30
-
-
-class BlockPiece(Piece):
-    """A block of a message, laid out as a document of its own when it is first seen."""
-
-    def __init__(self, message: ShownMessage, block: Block, theme: Theme, *, plain: bool) -> None:
-        super().__init__(block.start, block.end)
-        self._message, self._theme = message, theme
-        self.block, self.plain = block, plain
-        self.gap = 0.0 if block.joined else 12.0
-        self.document: QTextDocument | None = None
-        self._places: list[int] | None = None
-        self._drawn_to = 0
-
-    @property
-    def source(self) -> str:
-        """The block's text as the model wrote it; for code, what stands between the fences."""
-        return self._message.text[self.block.inner_start : self.block.inner_end]
-
-    @property
-    def is_code(self) -> bool:
-        """Whether the block is shown as code."""
-        return self.block.kind == "code" and not (self.plain and self._message.role == "user")
-
-    @property
-    def origin(self) -> QPointF:
-        """Where the document begins within the piece."""
-        if not self.is_code:
-            return QPointF(0, 0)
-        return QPointF(CODE_PADDING, 0.0 if self.block.joined else CODE_BAR)
-
-    def estimate(self, width: float) -> float:
-        size = self.end - self.start
-        lines = max(1 + self._message.text.count("\n", self.start, self.end), size / TEXT_COLUMNS)
-        return lines * (16.0 if self.is_code else 22.0) + (CODE_BAR + CODE_PADDING if self.is_code else 0.0)
-
-    def measure(self, width: float) -> float:
-        document = self.document or self._render()
-        self.document = document
-        document.setTextWidth(width - (2 * CODE_PADDING if self.is_code else 0.0))
-        height = document.size().height() + self.origin.y()
-        return height + (CODE_PADDING if self.is_code else 0.0)
-
-    def grow(self, block: Block) -> None:
-        """The open block has become longer."""
-        same = block.kind == self.block.kind and block.inner_start == self.block.inner_start
-        self.block, self.end, self.exact, self._places = block, block.end, False, None
-        if self.document is None:
-            return
-        source = self.source
-        if same and self.plain and not self.is_code and self._drawn_to <= len(source):
-            append_plain(self.document, source[self._drawn_to :])
-            self._drawn_to = len(source)
-        else:
-            self.document = None
-
-    def finish(self, block: Block) -> None:
-        """The block has ended: render it."""
-        self.block, self.end, self.exact = block, block.end, False
-        self.plain, self.document, self._places = False, None, None
-
-    def _render(self) -> QTextDocument:
-        source = self.source
-        self._drawn_to = len(source)
-        if self.is_code:
-            return code_document(source, self.block.language, self._theme)
-        if self.plain:
-            whole = source if self._message.state == "streaming" else source.rstrip("\n")
-            return plain_document(whole, self._theme)
-        return prose_document(source, self._theme)
-
-    @property
-    def places(self) -> list[int]:
-        """For each character that is shown, its offset in the message's text."""
-        if self._places is None:
-            shown = self.document.toPlainText() if self.document is not None else ""
-            source = self.source
-            base = self.block.inner_start
-            exact = self.is_code or self.plain
-            local = range(len(source) + 1) if exact else align(source, shown)
-            self._places = [base + place for place in local]
-        return self._places
-
-    def shown_range(self, start: int, end: int) -> tuple[int, int]:
-        """Positions in the document of the characters ``start`` to ``end`` of the message's text."""
-        places = self.places
-        return bisect_left(places, start), bisect_left(places, end)
-
-    def y_of(self, offset: int) -> float:
-        if self.document is None:
-            return 0.0
-        position = min(bisect_left(self.places, offset), max(self.document.characterCount() - 1, 0))
-        block = self.document.findBlock(position)
-        rect = self.document.documentLayout().blockBoundingRect(block)
-        line = block.layout().lineForTextPosition(position - block.position())
-        return self.origin.y() + rect.top() + (line.y() if line.isValid() else 0.0)
-
-    def offset_at(self, y: float) -> int:
-        if self.document is None:
-            return self.start
-        at = self.position_at(QPointF(0, y))
-        return self.places[min(at, len(self.places) - 1)]
-
-    def position_at(self, point: QPointF) -> int:
-        """Position in the document nearest to a point of the piece."""
-        if self.document is None:
-            return 0
-        accuracy = Qt.HitTestAccuracy.FuzzyHit
-        return max(0, self.document.documentLayout().hitTest(point - self.origin, accuracy))
-
-    def link_at(self, point: QPointF) -> str:
-        """Address of the link under a point of the piece, or nothing."""
-        return self.document.documentLayout().anchorAt(point - self.origin) if self.document else ""
 
 
 class TranscriptView(ReadingArea):
@@ -164,8 +39,7 @@ class TranscriptView(ReadingArea):
         self.setObjectName("transcript")
         self.setAccessibleName("Conversation")
         self.selection = Selection()
-        self._code_buttons: dict[BlockPiece, QToolButton] = {}
-        self._code_seen: set[BlockPiece] = set()
+        self._code_buttons = CodeButtons(self.viewport(), theme, self._copy)
         self._announced: dict[MessageId, int] = {}
         model.text_appended.connect(self._grow)
         model.reply_finished.connect(self._finished)
@@ -306,45 +180,11 @@ class TranscriptView(ReadingArea):
     # --- copy buttons of code blocks
 
     def piece_shown(self, item: Item, piece: Piece, rect: QRectF) -> None:
-        if not isinstance(piece, BlockPiece) or not piece.is_code or piece.block.joined:
-            return
-        button = self._code_buttons.get(piece)
-        if button is None:
-            button = self._code_buttons[piece] = self._new_code_button(piece)
-        self._code_seen.add(piece)
-        hint = button.sizeHint()
-        button.setGeometry(round(rect.right() - hint.width() - 4), round(rect.top() + 2), hint.width(), 24)
-        button.show()
+        if isinstance(piece, BlockPiece) and piece.is_code and not piece.block.joined:
+            self._code_buttons.place(item, piece, rect)
 
     def pieces_settled(self) -> None:
-        for piece in [known for known in self._code_buttons if known not in self._code_seen]:
-            button = self._code_buttons.pop(piece)
-            button.hide()
-            button.deleteLater()
-        self._code_seen = set()
-
-    def _new_code_button(self, piece: BlockPiece) -> QToolButton:
-        button = QToolButton(self.viewport())
-        button.setObjectName("copyCode")
-        button.setToolTip("Copy this code")
-        button.setAccessibleName("Copy this code")
-        button.setIconSize(QSize(14, 14))
-        self.theme.set_icon(button, "copy", "muted")
-        button.clicked.connect(lambda: self._copy(self._whole_code(piece)))
-        return button
-
-    def _whole_code(self, piece: BlockPiece) -> str:
-        """The code of a block and of the pieces that continue it."""
-        for item in self.column.items:
-            if piece in item.pieces:
-                at = item.pieces.index(piece)
-                parts = [piece.source]
-                for following in item.pieces[at + 1 :]:
-                    if not (isinstance(following, BlockPiece) and following.block.joined):
-                        break
-                    parts.append(following.source)
-                return "".join(parts)
-        return piece.source
+        self._code_buttons.drop_unseen()
 
     # --- selecting
 

@@ -7,16 +7,14 @@ from hypothesis import strategies as st
 from PySide6.QtGui import QTextDocument
 
 from views.markdown import (
-    LONGEST,
     align,
     append_plain,
     code_document,
     plain_document,
     prose_document,
     render_html,
-    split_blocks,
-    split_lines,
 )
+from views.markdown_blocks import LONGEST, split_blocks, split_lines
 from views.theme import LIGHT, Theme
 
 TEXT = "One paragraph\nof two lines.\n\n```python\nx = 1\n\ny = 2\n```\nAfter the code.\n"

@@ -1,0 +1,49 @@
+"""What is painted around the text of a message: its heading, its bubble, and the marks in the margin."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QPainter
+
+from views.models.transcript import Mark
+from views.reading_column import HEADER, WAITING, Item
+from views.theme import CAPTION, READING, Theme
+
+_LEFT_MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+#: Room that the words of a mark need beside the text; with less, they are only in its tool tip.
+_MARK_ROOM = 120
+
+
+def paint_frame(painter: QPainter, theme: Theme, item: Item, column: QRectF, y: float) -> None:
+    """Paint who speaks and, for the user, the bubble; ``y`` is the message's top in the viewport."""
+    user = item.message.role == "user"
+    painter.setFont(theme.font(CAPTION, bold=True))
+    painter.setPen(theme.color("muted"))
+    header = QRectF(column.left(), y, column.width(), HEADER - 4)
+    painter.drawText(header, _LEFT_MIDDLE, "You" if user else item.message.author or "Model")
+    if item.message.state == "streaming" and not item.message.text:
+        painter.setFont(theme.font(READING))
+        painter.setPen(theme.color("faint"))
+        line = QRectF(column.left(), y + HEADER, column.width(), WAITING)
+        painter.drawText(line, _LEFT_MIDDLE, "Reading the prompt …")
+    if user and item.pieces and item.replaced_height is None:
+        last = item.pieces[-1]
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("bubble"))
+        height = last.top + last.height + item.inset / 2 + 2 - HEADER
+        painter.drawRoundedRect(QRectF(column.left(), y + HEADER - 2, column.width(), height), 8, 8)
+
+
+def paint_mark(
+    painter: QPainter, theme: Theme, mark: Mark, rect: QRectF, column: QRectF, width: float
+) -> None:
+    """Paint a mark at ``rect``, left of the column, and its words on the right if the view is wide enough."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(theme.color("accent"))
+    painter.drawRoundedRect(QRectF(rect.right() - 4, rect.top(), 3, rect.height()), 1.5, 1.5)
+    room = width - column.right() - 16
+    if room >= _MARK_ROOM:
+        painter.setFont(theme.font(CAPTION))
+        painter.setPen(theme.color("muted"))
+        text = painter.fontMetrics().elidedText(mark.text, Qt.TextElideMode.ElideRight, int(room))
+        painter.drawText(QRectF(column.right() + 12, rect.top(), room, rect.height()), _LEFT_MIDDLE, text)
