@@ -126,7 +126,8 @@ class DistributionPlot(QWidget):
         """Start with the chosen token."""
         super().focusInEvent(event)
         token = self._step.token
-        if self._marked is None and token is not None and event.reason() != Qt.FocusReason.MouseFocusReason:
+        by_key = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
+        if by_key and self._marked is None and token is not None:
             ids = [candidate.id for candidate in token.candidates]
             self._mark(ids.index(token.id) if token.id in ids else None)
 

@@ -207,5 +207,5 @@ def _repo_of(text: str) -> str:
     """The hub id in what was typed or pasted: ``owner/name``, or a link to the model's page; else empty."""
     text = text.strip().removeprefix("https://").removeprefix("huggingface.co/").strip("/")
     parts = text.split("/")
-    allowed = all(part and all(c.isalnum() or c in "-_." for c in part) for part in parts)
+    allowed = all(part[:1].isalnum() and all(c.isalnum() or c in "-_." for c in part) for part in parts)
     return "/".join(parts[:2]) if allowed and len(parts) >= 2 else ""

@@ -175,13 +175,14 @@ class SettingsView(Sheet):
         for name, box in self.boxes.items():
             with QSignalBlocker(box):
                 box.setCurrentIndex(box.findData(getattr(settings, name)))
-        for widget, show in (
-            (self.candidates, lambda: self.candidates.setValue(settings.candidates)),
-            (self.score_prompt, lambda: self.score_prompt.setChecked(settings.score_prompt)),
-            (self.load_last, lambda: self.load_last.setChecked(settings.load_last_model)),
+        with (
+            QSignalBlocker(self.candidates),
+            QSignalBlocker(self.score_prompt),
+            QSignalBlocker(self.load_last),
         ):
-            with QSignalBlocker(widget):
-                show()
+            self.candidates.setValue(settings.candidates)
+            self.score_prompt.setChecked(settings.score_prompt)
+            self.load_last.setChecked(settings.load_last_model)
         listed = [self.folders.item(row).text() for row in range(self.folders.count())]
         if listed != list(settings.model_folders):
             self.folders.clear()

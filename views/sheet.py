@@ -96,7 +96,8 @@ class Sheet(QFrame):
             kind == QEvent.Type.MouseButtonPress
             and isinstance(event, QMouseEvent)
             and isinstance(watched, QWidget)
-            and self._is_elsewhere(watched)
+            and watched.window() is self.window()
+            and self._is_elsewhere(event.globalPosition().toPoint())
         ):
             self.close_sheet()
         return False
@@ -119,12 +120,10 @@ class Sheet(QFrame):
         else:
             super().keyPressEvent(event)
 
-    def _is_elsewhere(self, widget: QWidget) -> bool:
-        if widget.window() is not self.window():
-            return False
-        inside = widget is self or self.isAncestorOf(widget)
-        anchor = self._anchor
-        return not inside and not (anchor is not None and (widget is anchor or anchor.isAncestorOf(widget)))
+    def _is_elsewhere(self, point: QPoint) -> bool:
+        # By place, not by widget: a click that the sheet ignores goes on to the window behind it.
+        inside = [self] if self._anchor is None else [self, self._anchor]
+        return not any(widget.rect().contains(widget.mapFromGlobal(point)) for widget in inside)
 
     def _place(self) -> None:
         parent = self.parentWidget()

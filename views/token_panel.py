@@ -187,7 +187,7 @@ class TokenPanel(QStackedWidget):
     def _shown_message(self) -> MessageId | None:
         """The message in focus; else the newest one that has tokens."""
         span = self._focus.current
-        if span is not None and self._transcript.token(span.message_id, span.start) is not None:
+        if span is not None and self._transcript.token(span.message_id, span.end - 1) is not None:
             return span.message_id
         for message in reversed(self._transcript.messages):
             if len(message.track):

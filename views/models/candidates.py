@@ -181,15 +181,15 @@ class CandidatesModel(QAbstractTableModel):
         if self._transcript is None or self._focus is None:
             return
         span = self._focus.current
-        token = None if span is None else self._transcript.token(span.message_id, span.start)
+        token = None if span is None else self._transcript.token(span.message_id, span.end - 1)
         if span is None or token is None:
             self.set_place(None)
         else:
-            self.set_place(TokenPlace(message_id=span.message_id, index=span.start, token=token))
+            self.set_place(TokenPlace(message_id=span.message_id, index=span.end - 1, token=token))
 
     def _follow_tokens(self, message_id: MessageId, first: int) -> None:
         span = None if self._focus is None else self._focus.current
-        if span is not None and span.message_id == message_id and span.start >= first:
+        if span is not None and span.message_id == message_id and span.end > first:
             self._follow()
 
     def _text(self, row: int, column: Column, candidate: Candidate) -> str:
@@ -287,7 +287,7 @@ class StepModel(QObject):
         if self._transcript is None or self._focus is None:
             return
         span = self._focus.current
-        token = None if span is None else self._transcript.token(span.message_id, span.start)
+        token = None if span is None else self._transcript.token(span.message_id, span.end - 1)
         self.pin(token if isinstance(token, Token) else None)
 
     def _follow_reset(self) -> None:

@@ -1,0 +1,268 @@
+"""The sampling controls: they act at once, have a neutral value, and can be kept as presets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QLineEdit,
+    QListWidget,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QToolButton,
+)
+from pytestqt.qtbot import QtBot
+
+from inference.events import AttentionControl, SamplingControls
+from views.models.candidates import StepModel
+from views.models.controls import CONTROL_SPECS, ControlsModel, Preset
+from views.models.settings import SettingsModel
+from views.sampling_lists import read_escapes, write_escapes
+from views.sampling_panel import SamplingPanel
+from views.theme import Theme
+
+MakePanel = Callable[..., SamplingPanel]
+
+
+@pytest.fixture
+def controls() -> ControlsModel:
+    return ControlsModel()
+
+
+@pytest.fixture
+def settings() -> SettingsModel:
+    return SettingsModel()
+
+
+@pytest.fixture
+def panel(qtbot: QtBot, theme: Theme, controls: ControlsModel, settings: SettingsModel) -> SamplingPanel:
+    panel = SamplingPanel(controls, StepModel(), settings, theme)
+    qtbot.addWidget(panel)
+    panel.resize(340, 900)
+    panel.show()
+    return panel
+
+
+@pytest.mark.parametrize(
+    ("object_name", "field", "value"),
+    [
+        ("temperature", "temperature", 1.2),
+        ("topP", "top_p", 0.5),
+        ("minP", "min_p", 0.05),
+        ("repetitionPenalty", "repetition_penalty", 1.1),
+        ("frequencyPenalty", "frequency_penalty", -0.5),
+        ("presencePenalty", "presence_penalty", 0.5),
+    ],
+)
+def test_typing_a_number_changes_the_controls_at_once(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel, object_name: str, field: str, value: float
+) -> None:
+    number = panel.findChild(QDoubleSpinBox, object_name)
+    with qtbot.waitSignal(controls.changed) as changed:
+        number.setValue(value)
+    assert getattr(changed.args[0], field) == value
+
+
+@pytest.mark.parametrize(
+    ("object_name", "field", "value"), [("topK", "top_k", 40), ("maxNewTokens", "max_new_tokens", 64)]
+)
+def test_whole_numbers_stay_whole(
+    panel: SamplingPanel, controls: ControlsModel, object_name: str, field: str, value: int
+) -> None:
+    panel.findChild(QSpinBox, object_name).setValue(value)
+    got = getattr(controls.controls, field)
+    assert got == value
+    assert isinstance(got, int)
+
+
+def test_every_step_of_a_slider_is_announced(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
+) -> None:
+    slider = panel.findChild(QSlider, "temperatureSlider")
+    seen: list[float] = []
+    controls.changed.connect(lambda new: seen.append(new.temperature))
+    for _ in range(3):
+        qtbot.keyClick(slider, Qt.Key.Key_Right)
+    assert seen == [0.75, 0.8, 0.85]
+    assert panel.findChild(QDoubleSpinBox, "temperature").value() == 0.85
+
+
+def test_typing_goes_beyond_the_slider(panel: SamplingPanel, controls: ControlsModel) -> None:
+    number, slider = panel.findChild(QSpinBox, "topK"), panel.findChild(QSlider, "topKSlider")
+    number.setValue(5000)
+    assert controls.controls.top_k == 5000
+    assert slider.value() == slider.maximum()
+
+
+@pytest.mark.parametrize("spec", CONTROL_SPECS, ids=lambda spec: spec.name)
+def test_a_control_that_is_not_neutral_can_be_reset(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel, spec: object
+) -> None:
+    name = spec.name  # type: ignore[attr-defined]
+    field = panel.fields[name]
+    controls.reset(name)
+    assert not controls.deviates(name)
+    assert not field.reset_button.isVisible()
+    step = -spec.step if spec.neutral == spec.maximum else spec.step  # type: ignore[attr-defined]
+    controls.set_value(name, spec.neutral + step)  # type: ignore[attr-defined]
+    assert field.reset_button.isVisible()
+    qtbot.mouseClick(field.reset_button, Qt.MouseButton.LeftButton)
+    assert not controls.deviates(name)
+    assert field.value() == spec.neutral  # type: ignore[attr-defined]
+
+
+def test_values_out_of_range_are_held_to_it(controls: ControlsModel) -> None:
+    controls.set_value("temperature", 99)
+    assert controls.controls.temperature == 5.0
+    controls.set_value("top_p", 0)
+    assert controls.controls.top_p == 0.01
+
+
+def test_equal_controls_are_not_announced(qtbot: QtBot, controls: ControlsModel) -> None:
+    with qtbot.assertNotEmitted(controls.changed):
+        controls.set_controls(SamplingControls())
+
+
+# --- seed
+
+
+def test_a_seed_is_random_until_it_is_fixed(panel: SamplingPanel, controls: ControlsModel) -> None:
+    number = panel.findChild(QDoubleSpinBox, "seed")
+    assert number.text() == "random"
+    number.setValue(7)
+    assert controls.controls.seed == 7
+    number.setValue(-1)
+    assert controls.controls.seed is None
+
+
+def test_a_seed_of_53_bits_is_kept_exactly(panel: SamplingPanel, controls: ControlsModel) -> None:
+    controls.set_seed(2**53 - 1)
+    number = panel.findChild(QDoubleSpinBox, "seed")
+    number.setValue(number.value() - 1)
+    assert controls.controls.seed == 2**53 - 2
+
+
+def test_the_seed_of_the_last_reply_can_be_used_again(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
+) -> None:
+    keep = panel.findChild(QToolButton, "seedKeep")
+    assert not keep.isVisible()
+    controls.set_last_seed(1234)
+    assert keep.isVisible()
+    qtbot.mouseClick(keep, Qt.MouseButton.LeftButton)
+    assert controls.controls.seed == 1234
+    assert not keep.isVisible()
+
+
+# --- presets
+
+
+def test_a_preset_leaves_seed_and_attention_alone(controls: ControlsModel) -> None:
+    steered = AttentionControl(start=0, end=3, factor=0.0, message=0)
+    controls.set_controls(SamplingControls(seed=5, attention=(steered,), temperature=1.9))
+    controls.apply_preset("Greedy")
+    assert controls.controls.temperature == 0
+    assert controls.controls.seed == 5
+    assert controls.controls.attention == (steered,)
+    assert controls.current_preset() == "Greedy"
+
+
+def test_the_neutral_preset_switches_every_control_off(controls: ControlsModel) -> None:
+    controls.apply_preset("The model's own")
+    changed = [spec.name for spec in CONTROL_SPECS if controls.deviates(spec.name)]
+    assert changed == []
+
+
+def test_the_list_says_when_the_controls_are_no_preset(panel: SamplingPanel, controls: ControlsModel) -> None:
+    choice = panel.findChild(QComboBox, "preset")
+    assert choice.currentText() == "Balanced"
+    controls.set_value("temperature", 1.23)
+    assert choice.currentText() == "Own settings"
+    controls.apply_preset("Creative")
+    assert choice.currentText() == "Creative"
+    assert choice.findText("Own settings") == -1
+
+
+def test_own_presets_are_saved_and_deleted(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
+) -> None:
+    controls.set_value("temperature", 1.23)
+    qtbot.mouseClick(panel.findChild(QToolButton, "presetSave"), Qt.MouseButton.LeftButton)
+    name = panel.findChild(QLineEdit, "presetName")
+    with qtbot.waitSignal(controls.presets_changed) as changed:
+        qtbot.keyClicks(name, "Hot")
+        qtbot.keyClick(name, Qt.Key.Key_Return)
+    assert [preset.name for preset in changed.args[0]] == ["Hot"]
+    assert changed.args[0][0].controls.temperature == 1.23
+    assert panel.findChild(QComboBox, "preset").currentText() == "Hot"
+    qtbot.mouseClick(panel.findChild(QToolButton, "presetDelete"), Qt.MouseButton.LeftButton)
+    assert controls.user_presets == ()
+
+
+def test_a_built_in_preset_cannot_be_replaced(controls: ControlsModel) -> None:
+    assert not controls.save_preset("Greedy")
+    assert not controls.save_preset("  ")
+
+
+def test_stored_presets_come_back() -> None:
+    stored = (Preset(name="Mine", controls=SamplingControls(temperature=0.3)),)
+    assert ControlsModel(presets=stored).presets[-1].name == "Mine"
+
+
+# --- lists
+
+
+def test_stop_strings_are_typed_with_escapes(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
+) -> None:
+    text = panel.findChild(QLineEdit, "stopStrings")
+    for typed in (r"\n\n", "User:", "User:"):
+        qtbot.keyClicks(text, typed)
+        qtbot.keyClick(text, Qt.Key.Key_Return)
+    assert controls.controls.stop == ("\n\n", "User:")
+    listed = panel.findChild(QListWidget, "stopList")
+    assert [listed.item(row).text() for row in range(listed.count())] == [r"\n\n", "User:"]
+
+
+@pytest.mark.parametrize("text", ["\n", "a\tb", "\\n", "\\", "plain", "\\\\n"])
+def test_escapes_can_be_read_back(text: str) -> None:
+    assert read_escapes(write_escapes(text)) == text
+
+
+def test_a_bias_is_shown_with_its_token_and_removed(
+    panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
+) -> None:
+    controls.set_bias(42, -100.0, " the")
+    listed = panel.findChild(QListWidget, "logitBiasList")
+    assert listed.item(0).text() == "␣the  id 42  -100.0 logits"
+    panel.findChild(QSpinBox, "logitBias").setValue(43)
+    panel.findChild(QDoubleSpinBox, "logitBiasValue").setValue(2.0)
+    qtbot.mouseClick(panel.findChild(QPushButton, "logitBiasAdd"), Qt.MouseButton.LeftButton)
+    assert controls.controls.logit_bias == ((42, -100.0), (43, 2.0))
+    listed.setCurrentRow(0)
+    qtbot.mouseClick(panel.findChild(QPushButton, "logitBiasRemove"), Qt.MouseButton.LeftButton)
+    assert controls.controls.logit_bias == ((43, 2.0),)
+
+
+def test_what_happens_when_the_context_is_full_is_one_setting(
+    panel: SamplingPanel, settings: SettingsModel
+) -> None:
+    settings.update(overflow="drop-oldest")
+    assert panel.overflow.currentData() == "drop-oldest"
+    panel.overflow.setCurrentIndex(panel.overflow.findData("stop"))
+    panel.overflow.activated.emit(panel.overflow.currentIndex())
+    assert settings.settings.overflow == "stop"
+
+
+def test_the_empty_panel_offers_an_example(panel: SamplingPanel, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(panel.example_requested):
+        qtbot.mouseClick(panel.findChild(QPushButton, "samplingExample"), Qt.MouseButton.LeftButton)
+
+
+def test_nothing_is_cut_off_at_the_inspectors_usual_width(panel: SamplingPanel) -> None:
+    assert panel.widget().minimumSizeHint().width() <= panel.viewport().width()
