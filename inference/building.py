@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -53,18 +54,14 @@ def import_bitsandbytes() -> None:
     """
     if "bitsandbytes" in sys.modules:
         return
-    import logging
-
     absent = object()
     kernels = sys.modules.get("kernels", absent)
     sys.modules["kernels"] = None  # type: ignore[assignment]
-    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it would complain that the package is absent
+    # It would complain that the package is absent; and int8 tells at every layer and token that it casts.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import bitsandbytes  # noqa: F401
     finally:
-        logger.setLevel(level)
         if kernels is absent:
             del sys.modules["kernels"]
         else:
