@@ -25,9 +25,10 @@ from app.faults import FaultReporter
 from app.history import History
 from app.profile import Profile
 from app.settings import SettingsFile
+from app.shell import Shell
 from app.view_models import ViewModels
 from app.window import Widgets, make_widgets
-from app.wiring import Shell, connect
+from app.wiring import connect
 from app.worker import SessionLike, Worker
 from views.models.faults import FaultsModel
 from views.models.model_choice import LoadChoice

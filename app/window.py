@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from app.view_models import ViewModels
 from views.chat_panel import ChatPanel
 from views.conversation_list import ConversationList
+from views.faults_view import FaultsBar, FaultsView
 from views.header_bar import HeaderBar
 from views.inspector import Inspector
 from views.intents import ChatIntents
 from views.main_window import MainWindow
+from views.model_picker import ModelPicker
 from views.monitor_panel import MonitorPanel
 from views.sampling_panel import SamplingPanel
+from views.settings_view import SettingsView
+from views.shortcuts_view import ShortcutsView
 from views.status_line import StatusLine
 from views.theme import Theme
 from views.token_panel import TokenPanel
@@ -32,6 +36,11 @@ class Widgets:
     token: TokenPanel
     monitor: MonitorPanel
     status: StatusLine
+    picker: ModelPicker
+    settings: SettingsView
+    shortcuts: ShortcutsView
+    faults_bar: FaultsBar
+    faults: FaultsView
 
 
 def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
@@ -57,6 +66,8 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         intents=intents,
         theme=theme,
     )
+    faults_bar = FaultsBar(models.faults, theme)
+    window.add_banner(faults_bar)
     return Widgets(
         window=window,
         intents=intents,
@@ -68,4 +79,9 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         token=token,
         monitor=monitor,
         status=status,
+        picker=ModelPicker(models.models, theme, window),
+        settings=SettingsView(models.settings, theme, window),
+        shortcuts=ShortcutsView(window.actions(), theme, window),
+        faults_bar=faults_bar,
+        faults=FaultsView(models.faults, theme, window),
     )

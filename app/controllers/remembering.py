@@ -75,9 +75,18 @@ class RememberingController(QObject):
         """Remember which conversation is open."""
         self._note(conversation=conversation)
 
-    def note_system_prompts(self, prompts: tuple[tuple[str, str], ...]) -> None:
-        """Remember the user's own system prompts."""
-        self._note(system_prompts=prompts)
+    @Slot(str, str)
+    def save_system_prompt(self, name: str, text: str) -> None:
+        """Remember one of the user's own system prompts."""
+        kept = dict(self._remembered.system_prompts) | {name: text}
+        self._note(system_prompts=tuple(kept.items()))
+
+    @Slot(str)
+    def delete_system_prompt(self, name: str) -> None:
+        """Forget one of the user's own system prompts."""
+        kept = dict(self._remembered.system_prompts)
+        kept.pop(name, None)
+        self._note(system_prompts=tuple(kept.items()))
 
     @Slot(object)
     def _on_page(self, page: Settings) -> None:

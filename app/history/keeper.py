@@ -138,6 +138,8 @@ class Keeper:
             if full
             else "Check the folder's permissions, then save again; closing the app tries too.",
             details=f"{self._path}\n{error}",
+            action="save-history",
+            action_label="Save again",
         )
 
 

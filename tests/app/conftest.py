@@ -14,7 +14,7 @@ from inference.events import Candidate, Stage, Token
 class FaultSink(list[dict[str, str]]):
     """Collects what would be shown in the faults list."""
 
-    def __call__(self, *, kind: str, message: str, hint: str, details: str = "") -> None:
+    def __call__(self, *, kind: str, message: str, hint: str, details: str = "", **_: str) -> None:
         self.append({"kind": kind, "message": message, "hint": hint, "details": details})
 
     @property

@@ -1,0 +1,225 @@
+"""The small things of the window itself: header, status line, sheets, file dialogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QUrl, Slot
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFileDialog
+
+from app.exporting import file_name
+from app.history import Conversation
+from inference.events import ModelLoaded, Progress
+from views.models.format import format_bytes
+from views.models.settings import Settings
+
+if TYPE_CHECKING:
+    from app.bootstrap import App
+
+_TOLD_MS = 6000
+
+
+class Shell(QObject):
+    """Slots for what needs no controller of its own."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        self._app = app
+        self._widgets = app.widgets
+
+    @Slot(str)
+    def tell(self, text: str) -> None:
+        """Say something in the status line for a while."""
+        self._widgets.status.show_message(text, milliseconds=_TOLD_MS)
+
+    @Slot(object)
+    def apply_settings(self, settings: Settings) -> None:
+        """Let the settings page act at once."""
+        self._app.theme.set_choice(settings.theme)
+        self._widgets.chat.composer.set_send_key(settings.send_key)
+
+    @Slot(object)
+    def show_conversation(self, conversation: Conversation | None) -> None:
+        """Another conversation is open."""
+        self._widgets.conversations.set_current(conversation.id if conversation is not None else None)
+        self._widgets.chat.system.set_text(self._app.chat.system_prompt)
+
+    @Slot()
+    def show_busy(self, *_: object) -> None:
+        """Show stop in the place of send while a reply of this conversation is written."""
+        self._widgets.chat.set_busy(self._app.models.transcript.streaming_id is not None)
+
+    @Slot(object)
+    def show_model(self, loaded: ModelLoaded | None) -> None:
+        """Name the loaded model in the header."""
+        if loaded is None:
+            self._widgets.header.set_model("", "")
+            self._widgets.header.set_context(0, 0)
+            self._widgets.chat.empty.set_state("no-model")
+            return
+        quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "
+        self._widgets.header.set_model(loaded.info.name, quantization + format_bytes(loaded.memory.weights))
+        self._widgets.header.set_context(0, loaded.context_length)
+        self._widgets.chat.empty.set_state("ready")
+
+    @Slot(object)
+    def show_loading(self, progress: Progress | None) -> None:
+        """Show how far a load is."""
+        models = self._app.models.models
+        if progress is not None:
+            self._widgets.status.show_progress(progress.stage, progress.done, progress.total)
+            self._widgets.chat.empty.set_state("loading")
+            return
+        self._widgets.status.clear_progress()
+        if models.loaded is None:
+            self._widgets.chat.empty.set_state("no-model")
+
+    @Slot(object)
+    def show_reading(self, progress: Progress | None) -> None:
+        """Show how far the prompt is read."""
+        if progress is None:
+            if self._app.models.models.loading is None:
+                self._widgets.status.clear_progress()
+        else:
+            self._widgets.status.show_progress(progress.stage, progress.done, progress.total)
+
+    @Slot()
+    def cancel(self) -> None:
+        """Cancel what the progress bar shows."""
+        if self._app.models.models.loading is not None:
+            self._app.model_loads.cancel_load()
+        else:
+            self._app.chat.stop()
+
+    @Slot(list)
+    def open_paths(self, paths: list[str]) -> None:
+        """Show dropped models in the picker, where loading them is one click; other files are not taken
+        yet.
+        """
+        others = self._app.model_loads.open_paths(paths)
+        if len(others) < len(paths):
+            self.open_picker()
+        if others:
+            self.tell(f"{Path(others[0]).name} is not a model that can be opened.")
+
+    @Slot()
+    def open_picker(self) -> None:
+        """Let the user choose a model."""
+        self._widgets.picker.open_sheet(self._widgets.header.model_button)
+
+    @Slot()
+    def open_settings(self) -> None:
+        """Show the settings."""
+        self._widgets.settings.open_sheet()
+
+    @Slot()
+    def open_shortcuts(self) -> None:
+        """Show the keyboard shortcuts."""
+        self._widgets.shortcuts.open_sheet()
+
+    @Slot()
+    def open_faults(self) -> None:
+        """Show everything that went wrong."""
+        self._widgets.faults.open_sheet()
+
+    @Slot()
+    def open_log(self) -> None:
+        """Show the log file."""
+        self.open_path(str(self._app.options.profile.log_file))
+
+    @Slot(str)
+    def open_path(self, path: str) -> None:
+        """Show a file or folder with the desktop's own program."""
+        QDesktopServices.openUrl(QUrl.fromLocalFile(path))
+
+    @Slot(str, object)
+    def remedy(self, action: str, fault: object) -> None:
+        """Do what a fault offers."""
+        if action == "save-history" and self._app.history.save_again():
+            self.tell("Everything is saved.")
+
+    @Slot()
+    def choose_model_folder(self) -> None:
+        """Let the user choose a model's folder."""
+        path = QFileDialog.getExistingDirectory(self._widgets.window, "Open a model's folder")
+        if path:
+            self.open_paths([path])
+
+    @Slot()
+    def choose_model_file(self) -> None:
+        """Let the user choose a GGUF file."""
+        path, _ = QFileDialog.getOpenFileName(
+            self._widgets.window, "Open a model", "", "GGUF models (*.gguf);;All files (*)"
+        )
+        if path:
+            self.open_paths([path])
+
+    @Slot()
+    def add_model_folder(self) -> None:
+        """Let the user choose a folder that is searched for models."""
+        settings = self._app.models.settings
+        path = QFileDialog.getExistingDirectory(self._widgets.window, "Search this folder for models")
+        if path and path not in settings.settings.model_folders:
+            settings.update(model_folders=(*settings.settings.model_folders, path))
+            self._app.model_loads.refresh()
+
+    @Slot()
+    def choose_files(self) -> None:
+        """Let the user choose a model's file or a document."""
+        paths, _ = QFileDialog.getOpenFileNames(self._widgets.window, "Open")
+        if paths:
+            self._widgets.intents.paths_dropped.emit(paths)
+
+    @Slot()
+    def export_markdown(self) -> None:
+        """Export the open conversation for people."""
+        if self._app.chat.conversation is not None:
+            self.export(self._app.chat.conversation, "markdown")
+
+    @Slot()
+    def export_json(self) -> None:
+        """Export the open conversation for programs."""
+        if self._app.chat.conversation is not None:
+            self.export(self._app.chat.conversation, "json")
+
+    @Slot(object, str)
+    def export(self, conversation: int, kind: str) -> None:
+        """Ask for a place and write the conversation there."""
+        suffix = ".md" if kind == "markdown" else ".json"
+        entry = self._app.models.conversations.entry(conversation)
+        name = file_name(entry.title if entry is not None else "", suffix)
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the conversation", name)
+        if path:
+            self._app.conversations.export(conversation, kind, Path(path))
+
+    @Slot()
+    def export_runs(self) -> None:
+        """Ask for a place and write the list of runs there."""
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the runs", "runs.csv")
+        if path:
+            self._app.monitor.export_csv(Path(path))
+
+    @Slot(int, str, float)
+    def set_bias(self, token: int, text: str, bias: float) -> None:
+        """Add to a token's logit from the next token on."""
+        self._app.models.controls.set_bias(token, bias, text)
+        self.tell(f"The logit of {text!r} is changed by {bias:+g} from the next token on.")
+
+    @Slot(object)
+    def show_token_panel(self, focus: object) -> None:
+        """The inspector follows the task: a token was chosen."""
+        if focus is not None:
+            self._widgets.inspector.show_panel("token")
+
+    @Slot(object)
+    def show_sampling_panel(self, conversation: object) -> None:
+        """The inspector follows the task: a reply is being written."""
+        if conversation is not None and self._app.models.focus.focus is None:
+            self._widgets.inspector.show_panel("sampling")
+
+    @Slot(str)
+    def open_link(self, address: str) -> None:
+        """Open a link of a reply in the browser."""
+        QDesktopServices.openUrl(QUrl(address))
