@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QComboBox,
@@ -19,6 +19,7 @@ from views.color_legend import ColorLegend
 from views.composer import Composer
 from views.empty_chat import EmptyChat
 from views.intents import ChatIntents
+from views.markdown import warm_up
 from views.models.focus import FocusModel, TokenSpan
 from views.models.tokens import Measure
 from views.models.transcript import TranscriptModel
@@ -69,7 +70,15 @@ class ChatPanel(QWidget):
             signal.connect(self._show_page)
         for signal in (transcript.was_reset, transcript.tail_replaced):
             signal.connect(self._drop_lost_focus)
+        self._warm_up = QTimer(self)
+        self._warm_up.setSingleShot(True)
+        self._warm_up.setInterval(300)
+        self._warm_up.timeout.connect(warm_up)
         self._show_page()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._warm_up.start()
 
     @property
     def view(self) -> ChatView:

@@ -74,12 +74,12 @@ class MainWindow(QMainWindow):
         self._mode_stack = QStackedWidget(self)
         self._mode_stack.setObjectName("modeStack")
         self.setMenuWidget(header)
-        centre = QWidget(self)
-        self._centre = QVBoxLayout(centre)
+        self._middle = QWidget(self)
+        self._centre = QVBoxLayout(self._middle)
         self._centre.setContentsMargins(0, 0, 0, 0)
         self._centre.setSpacing(0)
         self._centre.addWidget(self._mode_stack, 1)
-        self.setCentralWidget(centre)
+        self.setCentralWidget(self._middle)
         self.conversation_dock = Dock("conversationDock", "Conversations", conversations, theme, self)
         self.inspector_dock = Dock("inspectorDock", "Inspector", inspector, theme, self)
         self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
@@ -270,7 +270,7 @@ class MainWindow(QMainWindow):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if local_paths(event.mimeData()):
             event.acceptProposedAction()
-            self._drop_hint.setGeometry(self.centralWidget().geometry().adjusted(16, 16, -16, -16))
+            self._drop_hint.setGeometry(self._middle.geometry().adjusted(16, 16, -16, -16))
             self._drop_hint.raise_()
             self._drop_hint.show()
 

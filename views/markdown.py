@@ -38,6 +38,12 @@ def _parser() -> MarkdownIt:
     return parser.disable(["image", "html_block", "html_inline"])
 
 
+def warm_up() -> None:
+    """Import what rendering needs, so that the first reply does not wait for it."""
+    _parser()
+    _formats(False)
+
+
 def render_html(source: str, colors: Colors) -> str:
     """A block of Markdown as the subset of HTML that QTextDocument shows."""
     html: str = _parser().render(source)
