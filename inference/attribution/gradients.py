@@ -23,6 +23,8 @@ def gradient_rows(task: Task, values: Tensor, *points: Tensor) -> tuple[Tensor, 
     Raises:
         NotAvailable: The model's layers cannot be differentiated.
     """
+    if not values.requires_grad:
+        raise _no_gradients("")
     wanted = list(values) if task.per_token else [values.sum()]
     rows: list[tuple[Tensor, ...]] = []
     for number, value in enumerate(wanted):
@@ -30,14 +32,21 @@ def gradient_rows(task: Task, values: Tensor, *points: Tensor) -> tuple[Tensor, 
         try:
             rows.append(torch.autograd.grad(value, points, retain_graph=number + 1 < len(wanted)))
         except (RuntimeError, NotImplementedError) as error:
-            if "not require grad" in str(error) or "derivative" in str(error):
-                raise NotAvailable(
-                    "Gradients are not available for this model: its quantized layers have no backward pass.",
-                    hint="Choose AtMan or leave-one-out, which need none.",
-                    details=str(error),
-                ) from error
+            if any(sign in str(error) for sign in ("not have been used in the graph", "derivative")):
+                raise _no_gradients(str(error)) from error
             raise
-    return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+    gradients = tuple(torch.stack(column) for column in zip(*rows, strict=True))
+    if task.passage.length > 1 and not any(bool(each.any()) for each in gradients):
+        raise _no_gradients("All gradients are zero.")
+    return gradients
+
+
+def _no_gradients(details: str) -> NotAvailable:
+    return NotAvailable(
+        "Gradients are not available for this model: some of its layers have no backward pass.",
+        hint="Choose AtMan or leave-one-out, which need none.",
+        details=details,
+    )
 
 
 def gradient_tokens(task: Task, *, passes: int) -> Cost:

@@ -27,6 +27,7 @@ from inference.attention_masks import (
     masks_in_layers,
     scaled_keys,
 )
+from inference.attribution.quantized_gradients import differentiable_layers
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
 from inference.steering import REMOVED
@@ -164,6 +165,7 @@ class Reader:
             embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``.
         """
         with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():
+            stack.enter_context(differentiable_layers(self.model))
             if bias is not None:
                 masks = self._masks(bias, 0, ids.shape[1], checked_layers(layers, self.layout), stack)
                 return self._call(ids, keep, mask=masks)

@@ -1,0 +1,61 @@
+"""Gradients through 4-bit layers on a CPU.
+
+There bitsandbytes multiplies with a fused kernel that has no backward pass and drops the graph without a word
+(``matmul_4bit`` with ``packing_format_for_cpu``; bitsandbytes 0.50), so a gradient would come out as zero.
+Within :func:`differentiable_layers` such a layer gets one: the gradient of ``y = x W^T`` with respect to x
+is ``g W``, and W is what the layer itself makes of the identity matrix. On a GPU bitsandbytes has its own
+backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def differentiable_layers(model: nn.Module) -> Iterator[None]:
+    """Within the block, all layers of a model pass gradients on."""
+    changed = [module for module in model.modules() if _drops_gradients(module)]
+    for module in changed:
+        module.forward = _with_backward(module.forward, int(module.in_features))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+def _drops_gradients(module: nn.Module) -> bool:
+    if "Linear4bit" not in {base.__name__ for base in type(module).__mro__}:
+        return False
+    weight: Any = module.weight
+    return bool(weight.device.type == "cpu")
+
+
+def _with_backward(plain: Callable[[Tensor], Tensor], width: int) -> Callable[[Tensor], Tensor]:
+    def forward(inputs: Tensor) -> Tensor:
+        outputs: Tensor = _Frozen.apply(inputs, plain, width)  # type: ignore[no-untyped-call]
+        return outputs
+
+    return forward
+
+
+class _Frozen(torch.autograd.Function):
+    """A linear layer whose weights are constants."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor, plain: Callable[[Tensor], Tensor], width: int) -> Tensor:
+        context.plain, context.width = plain, width
+        return plain(inputs.detach())
+
+    @staticmethod
+    def backward(context: Any, slopes: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        unit = torch.eye(context.width, dtype=slopes.dtype, device=slopes.device)
+        with torch.no_grad():
+            transposed = context.plain(unit) - context.plain(torch.zeros_like(unit[:1]))
+        return slopes @ transposed.T, None, None
