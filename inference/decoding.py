@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -242,7 +243,8 @@ class _Generation:
         return len(self.prompt.ids) - self.prompt.reply_start + len(self.written)
 
     def _embeddings(self) -> Tensor:
-        table: Tensor = self.engine.loaded.model.get_input_embeddings().weight
+        embeddings: Any = self.engine.loaded.model.get_input_embeddings()
+        table: Tensor = embeddings.weight
         return table
 
     def _token(self, draw: Draw, text: str) -> Token:

@@ -46,7 +46,8 @@ class KeyFactors:
             return [0] * (stop - start)
         how = (self.options.mode, self.options.layers)
         factors = self.factors[start:stop]
-        return [0 if f == 1.0 else (*how, f) for f in factors] + [0] * (stop - start - len(factors))
+        marks: list[object] = [0 if factor == 1.0 else (*how, factor) for factor in factors]
+        return marks + [0] * (stop - start - len(factors))
 
 
 class Forward:
@@ -103,7 +104,7 @@ class Forward:
             if steering is not None:
                 raise NotAvailable("Attention control is not available for this architecture.")
             return self._logits(self._model(input_ids=cache.extended(new), use_cache=False), keep)
-        arguments: dict[str, Any] = {"input_ids": new, self._cache_name: cache, "use_cache": True}
+        arguments: dict[str, Any] = {"input_ids": new, str(self._cache_name): cache, "use_cache": True}
         if self._keeps:
             arguments["logits_to_keep"] = keep
         if steering is None:

@@ -18,11 +18,11 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 _STEP = 256
 
 
-class BufferedLayer(DynamicLayer):
+class BufferedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values (batch, heads, positions, head size) of one full-attention layer, written in place."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.length = 0
         self._buffers: tuple[Tensor, Tensor] | None = None
 
@@ -46,10 +46,10 @@ class BufferedLayer(DynamicLayer):
         """Larger buffers with the old content, a quarter larger than needed so that growing stays rare."""
         positions = -(-(needed + needed // 4) // _STEP) * _STEP
         grown = []
-        for old, new in ((self.keys, key_states), (self.values, value_states)):
+        for held, new in ((self.keys, key_states), (self.values, value_states)):
             buffer = new.new_empty((*new.shape[:2], positions, new.shape[3]))
-            if self.length:
-                buffer[:, :, : self.length] = old
+            if held is not None and self.length:
+                buffer[:, :, : self.length] = held
             grown.append(buffer)
         return grown[0], grown[1]
 
@@ -60,7 +60,7 @@ class BufferedLayer(DynamicLayer):
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last ``-tokens_to_remove`` positions; the buffer stays."""
         super().crop(tokens_to_remove)
-        if self.is_initialized:
+        if self.keys is not None:
             self.length = self.keys.shape[-2]
 
     def reset(self) -> None:
@@ -78,7 +78,7 @@ class BufferedLayer(DynamicLayer):
         super().batch_select_indices(indices)
         self._buffers = None
 
-    def reorder_cache(self, beam_idx: Tensor) -> None:
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Put the rows of the batch into another order."""
         super().reorder_cache(beam_idx)
         self._buffers = None

@@ -146,7 +146,7 @@ class Session:
         if isinstance(found, str):
             module, _, name = found.partition(":")
             found = self.handlers[type(request)] = getattr(importlib.import_module(module), name)
-        return found  # type: ignore[return-value]
+        return found
 
     def _free_cache(self) -> None:
         from inference.loaded_model import release_memory

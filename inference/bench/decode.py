@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report, run_events
-from inference.events import Finished, GenerateRequest, SamplingControls
+from inference.events import GenerateRequest, SamplingControls, Token
 from inference.running import new_run_id
 from inference.session import Session
 
@@ -53,6 +53,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+class _Clock:
+    """Seconds by the clock and of the processor, between its making and :meth:`stopped`."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def stopped(self) -> _Clock:
+        """Turn the two times into durations."""
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        return self
+
+    def less(self, other: _Clock) -> _Clock:
+        """Without the time of another."""
+        self.wall, self.cpu = self.wall - other.wall, self.cpu - other.cpu
+        return self
+
+
 @dataclass
 class _Bench:
     session: Session
@@ -70,22 +87,33 @@ class _Bench:
         self.engine = engine
         ids = engine.loaded.tokenizer.encode(_TEXT * (1 + self.arguments.prompt_tokens // 8))
         self.ids = ids[: self.arguments.prompt_tokens]
-        self.paths: dict[str, Callable[[], float]] = {
+        self.paths: dict[str, Callable[[], _Clock]] = {
             "session": lambda: self._session(self.arguments.candidates),
             "session-bare": lambda: self._session(1),
             "forward": self._forward,
             "generate": self._generate,
         }
 
-    def round(self) -> dict[str, float]:
-        """Tokens per second of decoding on each path, prefill not counted."""
+    def round(self) -> dict[str, _Clock]:
+        """What each path takes for all tokens but the first, whose time is the prefill's."""
         return {name: path() for name, path in self.paths.items()}
 
-    def summary(self, rounds: list[dict[str, float]]) -> dict[str, Any]:
-        """Medians of speeds, and of ratios within rounds."""
+    def summary(self, rounds: list[dict[str, _Clock]]) -> dict[str, Any]:
+        """Medians of speeds, and of ratios within rounds, by the clock and by the processor's time."""
+        steps = self.arguments.new_tokens - 1
+        pairs = [("session", "generate"), ("session-bare", "generate"), ("forward", "generate")]
+        pairs += [("session", "session-bare"), ("session", "forward")]
 
-        def ratio(one: str, other: str) -> float:
-            return round(statistics.median(each[one] / each[other] for each in rounds), 3)
+        def ratios(kind: str) -> dict[str, float]:
+            return {
+                f"{one} / {other}": round(
+                    statistics.median(
+                        getattr(each[other], kind) / getattr(each[one], kind) for each in rounds
+                    ),
+                    3,
+                )
+                for one, other in pairs
+            }
 
         loaded = self.engine.loaded
         return {
@@ -100,15 +128,11 @@ class _Bench:
             "new_tokens": self.arguments.new_tokens,
             "rounds": len(rounds),
             "tokens_per_second": {
-                name: round(statistics.median(each[name] for each in rounds), 1) for name in self.paths
+                name: round(statistics.median(steps / each[name].wall for each in rounds), 1)
+                for name in self.paths
             },
-            "ratios": {
-                "session / generate": ratio("session", "generate"),
-                "session-bare / generate": ratio("session-bare", "generate"),
-                "forward / generate": ratio("forward", "generate"),
-                "session / session-bare": ratio("session", "session-bare"),
-                "session / forward": ratio("session", "forward"),
-            },
+            "ratios": ratios("wall"),
+            "cpu_ratios": ratios("cpu"),
         }
 
     def _controls(self) -> SamplingControls:
@@ -119,7 +143,7 @@ class _Bench:
             max_new_tokens=self.arguments.new_tokens,
         )
 
-    def _session(self, candidates: int) -> float:
+    def _session(self, candidates: int) -> _Clock:
         self.engine.prefix = None
         request = GenerateRequest(
             run_id=new_run_id(),
@@ -128,21 +152,25 @@ class _Bench:
             controls=self._controls(),
             candidates=candidates,
         )
-        *_, finished = run_events(self.session, request, request.controls)
-        assert isinstance(finished, Finished)
-        assert finished.new_tokens == self.arguments.new_tokens
-        return finished.tokens_per_second
+        clock, tokens = _Clock(), 0
+        for event in run_events(self.session, request, request.controls):
+            if isinstance(event, Token):
+                tokens += 1
+                if tokens == 1:
+                    clock = _Clock()
+        assert tokens == self.arguments.new_tokens
+        return clock.stopped()
 
-    def _forward(self) -> float:
+    def _forward(self) -> _Clock:
         forward = self.engine.forward
         cache = forward.new_cache()
         token = int(forward(self.ids, cache)[-1].argmax())
-        began = time.perf_counter()
+        clock = _Clock()
         for _ in range(self.arguments.new_tokens - 1):
             token = int(forward([token], cache)[-1].argmax())
-        return self.arguments.new_tokens / (time.perf_counter() - began)
+        return clock.stopped()
 
-    def _generate(self) -> float:
+    def _generate(self) -> _Clock:
         """transformers' own; its prefill is timed by a run of one token and taken off."""
         import torch
 
@@ -155,9 +183,9 @@ class _Bench:
             else {"do_sample": False}
         )
 
-        def seconds(count: int) -> float:
+        def timed(count: int) -> _Clock:
             torch.manual_seed(1)
-            began = time.perf_counter()
+            clock = _Clock()
             out = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
@@ -168,7 +196,7 @@ class _Bench:
                 **sampling,
             )
             assert out.shape[1] == ids.shape[1] + count
-            return time.perf_counter() - began
+            return clock.stopped()
 
-        first = seconds(1)
-        return self.arguments.new_tokens / (seconds(self.arguments.new_tokens) - first)
+        first = timed(1)
+        return timed(self.arguments.new_tokens).less(first)

@@ -28,6 +28,9 @@ from inference.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 
+# As the engine does on two cores; two threads on a busy machine wait for each other at every layer.
+torch.set_num_threads(1)
+
 CORPUS = [
     "The quick brown fox jumps over the lazy dog while the river flows to the sea.",
     "A model reads a prompt, token by token, and then writes the next word of the reply.",

@@ -221,18 +221,15 @@ class TestDraws:
         assert stats.chisquare(together[0].numpy(), together[1].numpy()).pvalue > 1e-4
 
     def test_draws_from_a_whole_large_vocabulary_follow_the_distribution(self) -> None:
-        logits = torch.randn(5000, generator=torch.Generator().manual_seed(3))
-        sampler = Sampler(SamplingControls(**NEUTRAL), 5000, CPU)
-        generator, past = torch.Generator().manual_seed(4), history([], [], 5000)
-        drawn = torch.tensor([sampler.draw(logits, past, generator, 1).token for _ in range(20_000)])
-        groups = torch.arange(5000) % 97
-        expected = torch.zeros(97).index_add(0, groups, sampler.distribution(logits, past)) * 20_000
-        observed = groups[drawn].bincount(minlength=97)
+        logits = torch.randn(1100, generator=torch.Generator().manual_seed(3))
+        sampler = Sampler(SamplingControls(**NEUTRAL), 1100, CPU)
+        generator, past = torch.Generator().manual_seed(4), history([], [], 1100)
+        drawn = torch.tensor([sampler.draw(logits, past, generator, 1).token for _ in range(4_000)])
+        groups = torch.arange(1100) % 97
+        expected = torch.zeros(97).index_add(0, groups, sampler.distribution(logits, past)).double()
+        observed = groups[drawn].bincount(minlength=97).double()
         expected *= observed.sum() / expected.sum()
-        assert (
-            stats.chisquare(observed.double().numpy(), expected.double().numpy(), sum_check=False).pvalue
-            > 1e-4
-        )
+        assert stats.chisquare(observed.numpy(), expected.numpy()).pvalue > 1e-4
 
     def test_the_same_seed_draws_the_same(self) -> None:
         logits = torch.randn(300)
