@@ -23,7 +23,7 @@ from app.desk import Desk
 from app.engines import make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
-from app.profile import Profile
+from app.profile import Profile, hub_cache
 from app.settings import SettingsFile
 from app.shell import Shell
 from app.view_models import ViewModels
@@ -77,7 +77,9 @@ class App(QObject):
         remembered = self._file.load()
         self.models = ViewModels.make(remembered, faults)
         self.models.settings.update(
-            data_folder=str(options.profile.data), log_file=str(options.profile.log_file)
+            data_folder=str(options.profile.data),
+            log_file=str(options.profile.log_file),
+            model_cache=str(hub_cache()),
         )
         self.theme = Theme(qt, remembered.page.theme)
         self.widgets: Widgets = make_widgets(self.models, self.theme)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,14 @@ import platformdirs
 from PySide6.QtCore import QLockFile
 
 _NAME = "model-loupe"
+
+
+def hub_cache() -> Path:
+    """Where the Hugging Face library keeps models; as it decides, but without importing it."""
+    if folder := os.environ.get("HF_HUB_CACHE"):
+        return Path(folder).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    return Path(home).expanduser() / "hub"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ class Report(Protocol):
         action: str = "",
         action_label: str = "",
     ) -> None:
-        """Say what happened (``message``), what to do (``hint``), and what to copy into a report (``details``).
+        """Say what happened (``message``), what to do (``hint``), and what to copy into a report
+        (``details``).
 
         ``action`` names a remedy that is offered as a button with the text ``action_label``.
         """

@@ -45,6 +45,10 @@ class Shell(QObject):
         """Another conversation is open."""
         self._widgets.conversations.set_current(conversation.id if conversation is not None else None)
         self._widgets.chat.system.set_text(self._app.chat.system_prompt)
+        self._widgets.header.set_rate(None)
+        loaded = self._app.models.models.loaded
+        if loaded is not None:
+            self._widgets.header.set_context(self._app.chat.context_used, loaded.context_length)
 
     @Slot()
     def show_busy(self, *_: object) -> None:
@@ -57,6 +61,7 @@ class Shell(QObject):
         if loaded is None:
             self._widgets.header.set_model("", "")
             self._widgets.header.set_context(0, 0)
+            self._widgets.header.set_rate(None)
             self._widgets.chat.empty.set_state("no-model")
             return
         quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "

@@ -53,6 +53,11 @@ class Visit(Driver):
         super().__init__(app)
         self.folder = folder
         self.account = Account(number=0, name="", title="")
+        self.fault_expected = False
+
+    def expect_fault(self) -> None:
+        """This step shows how the app fails."""
+        self.fault_expected = True
 
     def note(self, **figures: Any) -> None:
         """Write figures down."""
@@ -124,11 +129,12 @@ class Tour:
 
     def _visit(self, visit: Visit, number: int, step: Step) -> None:
         account = visit.account = Account(number=number, name=step.name, title=step.title)
+        visit.fault_expected = False
         began, faults = time.perf_counter(), len(self._faults)
         try:
             step.run(visit)
             unexpected = self._faults[faults:]
-            if unexpected:
+            if unexpected and not visit.fault_expected:
                 account.failure = f"{unexpected[0].kind}: {unexpected[0].message}\n{unexpected[0].details}"
         except Exception:
             account.failure = traceback.format_exc()

@@ -11,6 +11,7 @@ from PySide6.QtTest import QTest
 from app.tour import Step, Visit
 from inference.events import SamplingControls, Token
 from views.models.focus import TokenSpan
+from views.models.model_choice import LoadChoice
 from views.models.transcript import ShownMessage
 
 _QUESTION = "Tell a short story about a lighthouse keeper and a storm."
@@ -136,6 +137,61 @@ def monitor(visit: Visit) -> None:
     visit.app.widgets.window.monitor_dock.hide()
 
 
+def models(visit: Visit) -> None:
+    """The model picker: what loading would take, and a folder that is no model."""
+    app = visit.app
+    app.widgets.window.action("openModel").trigger()
+    visit.wait(lambda: app.models.models.row_of("builtin") >= 0, "the list of models", 30)
+    visit.wait(lambda: app.models.models.inspection is not None, "the description of the model", 30)
+    inspection, loaded = app.models.models.inspection, app.models.models.loaded
+    assert inspection is not None
+    assert loaded is not None
+    visit.note(
+        estimated_weights=inspection.estimate.weights,
+        measured_weights=loaded.memory.weights,
+        estimate_total=inspection.estimate.total,
+        free=inspection.estimate.free,
+    )
+    visit.shoot()
+    folder = visit.folder / "no-model"
+    folder.mkdir(exist_ok=True)
+    app.widgets.intents.paths_dropped.emit([str(folder)])
+    visit.wait(lambda: app.models.models.inspection_fault is not None, "the refusal of an empty folder", 30)
+    visit.shoot("refused")
+    app.widgets.picker.close_sheet()
+    folder.rmdir()
+
+
+def pages(visit: Visit) -> None:
+    """Settings and keyboard shortcuts."""
+    for action, sheet in (
+        ("openSettings", visit.app.widgets.settings),
+        ("showShortcuts", visit.app.widgets.shortcuts),
+    ):
+        visit.app.widgets.window.action(action).trigger()
+        visit.check(sheet.isVisible(), f"{action} opens its page")
+        visit.shoot(sheet.objectName())
+        sheet.close_sheet()
+
+
+def problem(visit: Visit) -> None:
+    """A load that fails: what happened, what to do, details to copy; the model that works stays."""
+    app = visit.app
+    folder = visit.folder / "no-model"
+    folder.mkdir(exist_ok=True)
+    visit.expect_fault()
+    app.model_loads.load(LoadChoice(model=str(folder)))
+    visit.wait(lambda: app.models.models.loading is None, "the refusal", 30)
+    visit.check(app.models.faults.latest is not None, "the failure is shown")
+    visit.check(app.models.models.loaded is not None, "the model that works is kept")
+    visit.shoot("banner")
+    app.widgets.window.action("showFaults").trigger()
+    visit.shoot("list")
+    app.widgets.faults.close_sheet()
+    app.models.faults.dismiss()
+    folder.rmdir()
+
+
 def conversations(visit: Visit) -> None:
     """A second conversation, a search, and both exports."""
     app = visit.app
@@ -227,6 +283,9 @@ STEPS: tuple[Step, ...] = (
     Step("edit", "The question edited, the answer stopped and continued", edit),
     Step("raw", "The exact text of the prompt", raw),
     Step("monitor", "The monitor and the list of runs", monitor),
+    Step("models", "The model picker and its estimate", models),
+    Step("pages", "Settings and shortcuts", pages),
+    Step("problem", "A load that fails", problem),
     Step("conversations", "Search and export", conversations),
     Step("dark", "The dark theme", dark),
     Step("small", "A small window", small),

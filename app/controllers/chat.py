@@ -61,6 +61,13 @@ class ChatController(QObject):
         """What the open conversation begins with."""
         return self._system_prompt
 
+    @property
+    def context_used(self) -> int:
+        """Tokens that the shown branch took of the context when its last reply was written."""
+        path = self._history.path(self._open) if self._open is not None else ()
+        ending = next((message.ending for message in reversed(path) if message.ending.prompt_tokens), None)
+        return ending.prompt_tokens + ending.new_tokens if ending is not None else 0
+
     # --- which conversation
 
     @Slot()

@@ -156,7 +156,6 @@ class Generation(QObject):
     @Slot(object)
     def _on_started(self, started: Started) -> None:
         self._controls.set_last_seed(started.seed)
-        self.progressed.emit(None)
         self.context_changed.emit(started.prompt_tokens, started.context_length)
         if started.dropped_messages:
             self.told.emit(
@@ -172,6 +171,8 @@ class Generation(QObject):
     def _on_grew(self, count: int, text: str) -> None:
         self.tokens_came.emit(count)
         task, writer = self._task()
+        if writer.new_tokens == count:
+            self.progressed.emit(None)
         if task.prompt is not None:
             self.raw_wrote.emit(text)
         now = time.monotonic()
