@@ -190,7 +190,7 @@ class TranscriptView(ReadingArea):
 
     def selected_text(self) -> str:
         """What is selected, as it is shown."""
-        parts = []
+        parts: list[str] = []
         for number, item in enumerate(self.column.items):
             if self.selection.touches_item(number):
                 self.column.build(item)
@@ -202,8 +202,9 @@ class TranscriptView(ReadingArea):
                 assert piece.document is not None
                 selected = self.selection.range_in(number, place, piece.document.characterCount() - 1)
                 if selected is not None:
+                    parts.append(piece.separator if parts else "")
                     parts.append(piece.document.toPlainText()[selected[0] : selected[1]])
-        return "\n\n".join(parts)
+        return "".join(parts)
 
     def selected_span(self) -> TokenSpan | None:
         """The tokens under the selection, if it lies within one message that has tokens."""

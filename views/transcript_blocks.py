@@ -37,6 +37,14 @@ class BlockPiece(Piece):
         return self._message.text[self.block.inner_start : self.block.inner_end]
 
     @property
+    def separator(self) -> str:
+        """What stands between this block and the one before it in copied text."""
+        if not self.block.joined:
+            return "\n\n"
+        before = self._message.text[self.block.inner_start - 1]
+        return before if before.isspace() else ""
+
+    @property
     def is_code(self) -> bool:
         """Whether the block is shown as code."""
         return self.block.kind == "code" and not (self.plain and self._message.role == "user")
@@ -84,7 +92,7 @@ class BlockPiece(Piece):
         if self.is_code:
             return code_document(source, self.block.language, self._theme)
         if self.plain:
-            whole = source if self._message.state == "streaming" else source.rstrip("\n")
+            whole = source if self._message.state == "streaming" else source.removesuffix("\n")
             return plain_document(whole, self._theme)
         return prose_document(source, self._theme)
 

@@ -224,6 +224,18 @@ class TestButtonsUnderAMessage:
 
 
 class TestSelecting:
+    def test_a_long_text_is_copied_as_it_was_written(
+        self, shown: Any, view: Any, question: Any, settle: Any
+    ) -> None:
+        """Long blocks are laid out in parts; copying puts them together again."""
+        lines = "\n".join(f"Line {number} of a long question" for number in range(400))
+        prose = "A sentence that is repeated. " * 300
+        shown.transcript.reset([question("q", lines), ShownMessage(id="r", role="assistant", text=prose)])
+        settle(view)
+        assert len(view.column.item("r").pieces) > 1
+        view.select_all()
+        assert view.selected_text() == f"{lines}\n\n{prose.strip()}"
+
     def test_everything_can_be_selected_and_copied(
         self, shown: Any, view: Any, question: Any, settle: Any, qtbot: Any
     ) -> None:
