@@ -19,7 +19,7 @@ from inference.checkpoints import (
     read_pickled_headers,
     read_tensor_headers,
 )
-from inference.errors import ModelDamaged, ModelNotFound, ModelUnsupported
+from inference.errors import ModelDamaged, ModelNotFound, ModelUnsafe, ModelUnsupported, UnreadableFile
 from inference.events import ModelInfo
 from inference.packing import stored_method, stored_quantization, weights_in
 from inference.quantization import DTYPE_BYTES
@@ -29,7 +29,7 @@ from resources import BUILTIN_MODEL
 OUTPUT_LAYER = re.compile(r"(^|\.)(lm_head|embed_out|output)\.weight$")
 
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|rope_freqs\.weight|e_score_correction_bias)$")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*(/[\w.-]+)?)(?(2)(/(?P<file>[\w.-]+\.gguf))?)")
 
 #: How a model was found: in the app, in the Hugging Face cache, or at a path.
 BUILTIN = "builtin"
@@ -77,7 +77,8 @@ def find_model(source: str) -> ModelFiles:
     """Find the files behind a name and check that they are whole, as far as their headers tell.
 
     Args:
-        source: "builtin", a folder, a GGUF file, or the hub id of a model in the local cache.
+        source: "builtin", a folder, a GGUF file, or the hub id of a model in the cache ("owner/name", or
+            "owner/name/file.gguf" where there are several).
 
     Raises:
         ModelNotFound: There is nothing, or nothing that is a model.
@@ -86,11 +87,18 @@ def find_model(source: str) -> ModelFiles:
         ModelUnsupported: It is an adapter, or of a format that is not known.
         UnreadableFile: A file may not be read.
     """
+    try:
+        return _find(source)
+    except OSError as error:
+        raise UnreadableFile(f"{source} can't be read: {error.strerror or error}.") from None
+
+
+def _find(source: str) -> ModelFiles:
     if source == BUILTIN:
         return _open_folder(BUILTIN_MODEL, source=source, name="Built-in model")
     if not source.strip():
         raise ModelNotFound("No model was named.")
-    path = Path(source).expanduser()
+    path = _expanded(source)
     if path.is_dir():
         return _open_folder(path, source=source, name=path.resolve().name)
     if path.is_file():
@@ -100,15 +108,24 @@ def find_model(source: str) -> ModelFiles:
             f"{path.name} is not a model file that can be opened by itself.",
             hint="Open a GGUF file, or the folder that holds config.json and the weights.",
         )
-    if _HUB_ID.fullmatch(source) and not source.endswith(".gguf"):
-        snapshot = cached_snapshot(source)
-        if snapshot is not None:
+    if found := _HUB_ID.fullmatch(source):
+        snapshot = cached_snapshot(found["repo"])
+        if snapshot is not None and found["file"] is None:
             return _open_snapshot(snapshot, source)
+        if snapshot is not None and (snapshot / found["file"]).is_file():
+            return _open_gguf(snapshot / found["file"], source=source)
         raise ModelNotFound(
             f"{source} is neither a file here nor a model in the download cache.",
             hint="Check the name, or download the model from the hub first.",
         )
     raise ModelNotFound(f"{source} does not exist.")
+
+
+def _expanded(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # "~someone" where there is no such user
+        return Path(source)
 
 
 @contextlib.contextmanager
@@ -163,8 +180,8 @@ def _open_snapshot(folder: Path, repo: str) -> ModelFiles:
     """A model of the cache; what is missing there was not downloaded to its end."""
     try:
         return _open_folder(folder, source=repo, name=repo)
-    except (ModelNotFound, ModelDamaged) as error:
-        if folder.joinpath("config.json").is_file() and isinstance(error, ModelDamaged):
+    except ModelNotFound as error:
+        if any(folder.glob("*.gguf")):
             raise
         raise ModelDamaged(
             f"{repo} was not downloaded to its end.",
@@ -174,15 +191,18 @@ def _open_snapshot(folder: Path, repo: str) -> ModelFiles:
 
 
 def _open_folder(folder: Path, *, source: str, name: str) -> ModelFiles:
-    ggufs = sorted(folder.glob("*.gguf"))
-    if ggufs and not (folder / "config.json").is_file():
+    try:
+        checkpoint = find_checkpoint(folder)
+    except (ModelNotFound, ModelUnsafe):
+        ggufs = sorted(folder.glob("*.gguf"))
+        if not ggufs:
+            raise
         if len(ggufs) > 1:
             raise ModelNotFound(
                 f"There are {len(ggufs)} GGUF files in this folder.",
                 hint="Open one of them instead of the folder.",
-            )
+            ) from None
         return _open_gguf(ggufs[0], source=source)
-    checkpoint = find_checkpoint(folder)
     if not (folder / "config.json").is_file():
         raise ModelDamaged("The model's config.json is missing.")
     config = read_json(folder / "config.json")

@@ -45,7 +45,8 @@ def test_a_folder_without_a_model(tmp_path: Path, load_model: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["/no/such/folder", "no-such-owner/no-such-model", "missing.gguf", "", "../x/../y/z"]
+    "source",
+    ["/no/such/folder", "no-such-owner/no-such-model", "missing.gguf", "", "../x/../y/z", "~nobody-here/m"],
 )
 def test_what_does_not_exist(source: str, load_model: Load) -> None:
     with pytest.raises(ModelNotFound):

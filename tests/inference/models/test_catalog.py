@@ -155,6 +155,24 @@ def test_the_cache_is_listed_with_what_can_be_used(cache: Path, copy_of: Copy, t
     assert {entry.origin for source, entry in entries.items() if source != "builtin"} == {"cache"}
 
 
+def test_one_of_several_ggufs_of_a_repository_can_be_named(cache: Path, tmp_path: Path) -> None:
+    from .conftest import random_model
+
+    files = tmp_path / "ggufs"
+    files.mkdir()
+    (files / "config.json").write_text('{"model_type": "llama"}')  # many such repositories have one
+    write_gguf(random_model("llama"), files / "a.gguf")
+    snapshot = into_cache(cache, "owner/one", files)
+    assert find_model("owner/one").checkpoint.files == (snapshot / "a.gguf",)
+    write_gguf(random_model("llama"), files / "b.gguf")
+    snapshot = into_cache(cache, "owner/two", files)
+    with pytest.raises(ModelNotFound, match="2 GGUF files"):
+        find_model("owner/two")
+    assert find_model("owner/two/b.gguf").checkpoint.files == (snapshot / "b.gguf",)
+    with pytest.raises(ModelNotFound):
+        find_model("owner/two/c.gguf")
+
+
 def test_a_missing_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
