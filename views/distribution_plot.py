@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
     QFocusEvent,
     QHelpEvent,
+    QHideEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPen,
     QPolygonF,
+    QShowEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
@@ -30,9 +32,11 @@ from views.models.candidates import StepModel, format_probability, visible_token
 from views.models.stages import StageRow, stage_rows
 from views.paint import contrast, mix
 from views.theme import CAPTION, GRID, Theme
+from views.throttle import Throttle
 
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
 _OTHERS = -1
+_MILLISECONDS = 120
 
 STAGE_TITLES = {
     "raw": "Raw (the model's own)",
@@ -56,10 +60,18 @@ class _Placed:
 class DistributionPlot(QWidget):
     """Paints the stages of one step; hovering or left/right follows one candidate through them.
 
+    While a reply is written it shows about eight steps a second: more cannot be read and would cost the
+    reply speed. A stage that acted once in a reply keeps its bar, so that nothing below jumps.
+
     Args:
         step: The step to show.
         theme: Colours and fonts.
+
+    Signals:
+        step_shown: The :class:`~inference.events.Token` whose step is painted now, or None.
     """
+
+    step_shown = Signal(object)
 
     def __init__(self, step: StepModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -69,10 +81,14 @@ class DistributionPlot(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self._step, self._theme = step, theme
+        self._token: Token | None = None
         self._rows: tuple[StageRow, ...] = ()
+        self._with_bar: set[str] = set()
         self._marked: int | None = None
-        step.changed.connect(self._update_rows)
-        theme.changed.connect(self.update)
+        self._throttle = Throttle(self._update_rows, _MILLISECONDS, self)
+        step.changed.connect(self._step_changed)
+        theme.changed.connect(self._take_theme)
+        self._take_theme()
         self._update_rows()
 
     @property
@@ -81,14 +97,19 @@ class DistributionPlot(QWidget):
         return self._rows
 
     @property
+    def token(self) -> Token | None:
+        """The token whose step is shown."""
+        return self._token
+
+    @property
     def marked(self) -> int | None:
         """Number of the candidate that is followed through the stages."""
         return self._marked
 
     def sizeHint(self) -> QSize:
         """As high as the stages that act need."""
-        acting = max(1, sum(row.acts for row in self._rows))
-        idle = sum(not row.acts for row in self._rows)
+        acting = max(1, sum(row.name in self._with_bar for row in self._rows))
+        idle = len(self._rows) > acting
         return QSize(260, acting * (_LINE + _BAR + _GAP) + (_LINE if idle else 0))
 
     def minimumSizeHint(self) -> QSize:
@@ -107,6 +128,16 @@ class DistributionPlot(QWidget):
         """Follow the candidate under the pointer."""
         self._mark(self._candidate_at(event.position()))
 
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nothing to catch up with while hidden."""
+        super().hideEvent(event)
+        self._throttle.stop()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Show the step as it is now."""
+        super().showEvent(event)
+        self._update_rows()
+
     def leaveEvent(self, event: QEvent) -> None:
         """Stop following."""
         if not self.hasFocus():
@@ -114,7 +145,7 @@ class DistributionPlot(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Left and right walk the candidates."""
-        token = self._step.token
+        token = self._token
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
         if step is None or token is None or not token.candidates:
             super().keyPressEvent(event)
@@ -125,7 +156,8 @@ class DistributionPlot(QWidget):
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Start with the chosen token."""
         super().focusInEvent(event)
-        token = self._step.token
+        self.setAccessibleDescription(self.describe())
+        token = self._token
         by_key = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
         if by_key and self._marked is None and token is not None:
             ids = [candidate.id for candidate in token.candidates]
@@ -147,12 +179,12 @@ class DistributionPlot(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint bands first, bars over them, words last."""
-        token = self._step.token
+        token = self._token
         if token is None:
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(self._theme.font(CAPTION))
+        painter.setFont(self._font)
         placed = self._place()
         acting = [(place.row, place.bar) for place in placed if place.bar is not None]
         for (above, top), (below, bottom) in pairwise(acting):
@@ -169,9 +201,9 @@ class DistributionPlot(QWidget):
     def _place(self) -> list[_Placed]:
         placed, y = [], 0.0
         width = float(self.width())
-        idle = [row for row in self._rows if not row.acts]
+        idle = [row for row in self._rows if row.name not in self._with_bar]
         for row in self._rows:
-            if row.acts:
+            if row.name in self._with_bar:
                 placed.append(_Placed(row, QRectF(0, y, width, _LINE), QRectF(0, y + _LINE, width, _BAR)))
                 y += _LINE + _BAR + _GAP
         placed += [_Placed(row, QRectF(0, y, width, _LINE), None) for row in idle]
@@ -187,13 +219,11 @@ class DistributionPlot(QWidget):
         return boxes
 
     def _fill(self, token: Token, number: int) -> QColor:
-        colors = self._theme
-        surface, text = colors.color("window"), colors.color("text")
         if number == _OTHERS:
-            return mix(surface, text, 0.06)
+            return self._fills[0]
         if token.candidates[number].id == token.id:
-            return colors.color("accent")
-        return mix(surface, text, 0.34 if number % 2 else 0.24)
+            return self._fills[1]
+        return self._fills[3 if number % 2 else 2]
 
     def _paint_bar(
         self, painter: QPainter, token: Token, row: StageRow, bar: QRectF, cut: tuple[int, ...]
@@ -221,19 +251,19 @@ class DistributionPlot(QWidget):
     def _paint_token(self, painter: QPainter, token: Token, number: int, box: QRectF, fill: QColor) -> None:
         candidate = token.candidates[number]
         text = visible_token(candidate.text, candidate.id)
-        painter.setFont(self._theme.mono(CAPTION))
+        painter.setFont(self._mono)
         if painter.fontMetrics().horizontalAdvance(text) + GRID <= box.width():
             inks = (self._theme.color("text"), self._theme.color("on_accent"))
             painter.setPen(max(inks, key=lambda ink: contrast(ink, fill)))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
             painter.setPen(Qt.PenStyle.NoPen)
-        painter.setFont(self._theme.font(CAPTION))
+        painter.setFont(self._font)
 
     def _paint_bands(
         self, painter: QPainter, above: StageRow, top: QRectF, below: StageRow, bottom: QRectF
     ) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
-        token = self._step.token
+        token = self._token
         pairs = zip(self._segments(above, top), self._segments(below, bottom), strict=True)
         for (number, upper), (_, lower) in pairs:
             if token is None or upper.width() < 0.5 or lower.width() < 0.5:
@@ -264,7 +294,7 @@ class DistributionPlot(QWidget):
             painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, fitted)
 
     def _marked_effect(self, row: StageRow) -> str:
-        token = self._step.token
+        token = self._token
         if self._marked is None or token is None or self._marked >= len(row.probs):
             return ""
         candidate = token.candidates[self._marked]
@@ -283,7 +313,7 @@ class DistributionPlot(QWidget):
         return None
 
     def _explain(self, point: QPointF) -> str:
-        token = self._step.token
+        token = self._token
         number = self._candidate_at(point)
         if token is None or number is None:
             return self.describe().replace("; ", "\n")
@@ -299,23 +329,47 @@ class DistributionPlot(QWidget):
             self._marked = number
             self.update()
 
+    def _take_theme(self) -> None:
+        surface, text = self._theme.color("window"), self._theme.color("text")
+        self._font, self._mono = self._theme.font(CAPTION), self._theme.mono(CAPTION)
+        #: All other tokens, the chosen one, and two shades by turns for the other candidates.
+        self._fills = (
+            mix(surface, text, 0.06),
+            self._theme.color("accent"),
+            mix(surface, text, 0.24),
+            mix(surface, text, 0.34),
+        )
+        self.update()
+
+    def _step_changed(self) -> None:
+        if self._step.pinned or self._step.token is None:
+            self._throttle.stop()
+            self._update_rows()
+        else:
+            self._throttle.call()
+
     def _update_rows(self) -> None:
+        token, before = self._step.token, self._token
         height = self.sizeHint().height()
-        self._rows = stage_rows(self._step.stages)
-        token = self._step.token
+        if token is None or before is None or token.run_id != before.run_id:
+            self._with_bar = set()
+        self._token = token
+        self._rows = stage_rows(token.stages if token is not None else ())
+        self._with_bar |= {row.name for row in self._rows if row.acts}
         if self._marked is not None and (token is None or self._marked >= len(token.candidates)):
             self._marked = None
         if self.sizeHint().height() != height:
             self.updateGeometry()
-        if self.isVisible():
+        if self.hasFocus():
             self.setAccessibleDescription(self.describe())
         self.update()
+        self.step_shown.emit(token)
 
 
 def _effect(row: StageRow, rows: tuple[StageRow, ...]) -> str:
     """What a stage did, in a few words."""
     if not row.acts:
-        return "off"
+        return "changes nothing"
     if row is rows[0]:
         return f"most likely {format_probability(max(row.probs, default=0.0))}"
     if row.removed > 0:

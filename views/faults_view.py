@@ -75,9 +75,11 @@ class FaultsBar(QFrame):
         self._show(faults.latest)
 
     def _show(self, fault: Fault | None) -> None:
-        self.setVisible(fault is not None)
         if fault is None:
+            self.hide()
             return
+        if self.parentWidget() is not None:  # without a parent it would be a window of its own
+            self.show()
         times = f" ({fault.times} times)" if fault.times > 1 else ""
         self.message.setText(f"{fault.message}{times}")
         self.hint.setText(fault.hint)

@@ -211,7 +211,7 @@ class MonitorPanel(QWidget):
     def _run_series(self) -> tuple[list[float], list[float]]:
         """Times to the first token, oldest run first, spread over the width of the other plots."""
         known = [r.time_to_first_token for r in self._runs.records if r.time_to_first_token is not None]
-        values = known[::-1]
+        values = known[::-1] if len(known) != 1 else known * 2  # one point is no line
         step = _SECONDS / max(len(values) - 1, 1)
         return [(number - len(values) + 1) * step for number in range(len(values))], values
 
@@ -242,3 +242,4 @@ class MonitorPanel(QWidget):
         some = self._runs.rowCount() > 0
         self._pages.setCurrentIndex(1 if some else 0)
         self._export.setEnabled(some)
+        self._refresh()

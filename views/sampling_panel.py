@@ -63,7 +63,7 @@ class SamplingPanel(ScrollPage):
         self.column.addWidget(BiasEditor(controls, theme))
         self.column.addStretch(1)
         controls.changed.connect(self._show_controls)
-        step.changed.connect(self._show_step)
+        self.plot.step_shown.connect(self._show_step)
         settings.changed.connect(self._show_settings)
         self._show_controls(controls.controls)
         self._show_step()
@@ -131,7 +131,7 @@ class SamplingPanel(ScrollPage):
         self._settings.update(overflow=self.overflow.currentData(Qt.ItemDataRole.UserRole))
 
     def _show_step(self) -> None:
-        token = self._step.token
+        token = self.plot.token
         shown = token is not None and bool(token.stages)
         self._plot_pages.setCurrentIndex(1 if shown else 0)
         if token is not None:

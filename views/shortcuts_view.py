@@ -36,7 +36,6 @@ class ShortcutsView(Sheet):
         self.column.addWidget(self.search)
         self._page = ScrollPage()
         self.column.addWidget(self._page, 1)
-        self._fill()
 
     def first_focus(self) -> QWidget:
         """The search."""

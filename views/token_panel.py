@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from inference.events import Candidate
@@ -19,6 +19,7 @@ from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note, tool_bu
 from views.scale_legend import ScaleLegend
 from views.surprisal_plot import SurprisalPlot
 from views.theme import CAPTION, GRID, TITLE, Theme
+from views.throttle import Throttle
 
 #: Facts in the order in which they are read: name, title, what it means.
 _FACTS = (
@@ -70,6 +71,8 @@ class TokenPanel(QStackedWidget):
         self._candidates, self._transcript, self._focus, self._theme = candidates, transcript, focus, theme
         self._perplexity = _RunningPerplexity(transcript)
         self._stale = True
+        # Four times a second is enough for figures that grow with the reply.
+        self._throttle = Throttle(self._refresh, 250, self)
         self.table = CandidateTable(candidates, theme)
         self.plot = SurprisalPlot(transcript, focus, theme)
         self._facts: dict[str, Ink] = {}
@@ -156,7 +159,7 @@ class TokenPanel(QStackedWidget):
         self._candidates.place_changed.connect(self._refresh)
         self._transcript.was_reset.connect(self._refresh)
         self._transcript.tail_replaced.connect(self._refresh)
-        self._transcript.tokens_changed.connect(self._refresh)
+        self._transcript.tokens_changed.connect(self._throttle.call)
         self._focus.candidate_changed.connect(self.table.choose_row)
         self.table.row_reached.connect(self._row_reached)
         self.table.candidate_activated.connect(self._candidate_activated)
@@ -172,6 +175,12 @@ class TokenPanel(QStackedWidget):
         super().showEvent(event)
         if self._stale:
             self._refresh()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Nothing to do while hidden."""
+        super().hideEvent(event)
+        self._throttle.stop()
+        self._stale = True
 
     def _refresh(self) -> None:
         self._stale = not self.isVisible()

@@ -17,8 +17,8 @@ class Fault:
     """One failure in words a user can act on.
 
     ``kind`` is that of :class:`~inference.errors.InferenceError`; ``message`` says what happened, ``hint``
-    what to do, ``details`` is for copying; ``times`` counts repetitions. ``action`` names a remedy that the bar
-    offers as a button (see ``FaultsBar.action_requested``), ``action_label`` is its text.
+    what to do, ``details`` is for copying; ``times`` counts repetitions. ``action`` names a remedy that the
+    bar offers as a button (see ``FaultsBar.action_requested``), ``action_label`` is its text.
     """
 
     kind: str

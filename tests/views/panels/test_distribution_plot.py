@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
@@ -13,6 +16,8 @@ from views.models.focus import FocusModel, TokenSpan
 from views.models.stages import stage_rows
 from views.models.transcript import TranscriptModel
 from views.theme import Theme
+
+MakeToken = Callable[..., Token]
 
 
 def test_a_stage_is_compared_with_the_one_before() -> None:
@@ -39,9 +44,9 @@ def test_no_stages_make_no_rows() -> None:
 
 
 @pytest.fixture
-def step(make_token: object) -> StepModel:
+def step(make_token: MakeToken) -> StepModel:
     step = StepModel()
-    step.set_live(make_token(12, 1))  # type: ignore[operator]
+    step.set_live(make_token(12, 1))
     return step
 
 
@@ -58,14 +63,14 @@ def test_the_words_name_every_stage_and_what_it_removed(plot: DistributionPlot, 
     removed = next(stage.removed for stage in step.stages if stage.name == "top-p")
     words = plot.describe()
     assert f"Top-p: removes {removed * 100:.2f} %, 4 kept" in words
-    assert "Penalties and bias: off" in words
+    assert "Penalties and bias: changes nothing" in words
     assert "Temperature: 42.9 % → 56.1 %" in words
 
 
-def test_stages_that_are_off_take_no_bar(plot: DistributionPlot, theme: Theme, make_token: object) -> None:
+def test_stages_that_are_off_take_no_bar(plot: DistributionPlot, theme: Theme, make_token: MakeToken) -> None:
     acting = plot.sizeHint().height()
     plain = StepModel()
-    plain.set_live(make_token(temperature=1.0, top_p=1.0))  # type: ignore[operator]
+    plain.set_live(make_token(temperature=1.0, top_p=1.0))
     assert DistributionPlot(plain, theme).sizeHint().height() < acting
 
 
@@ -107,15 +112,42 @@ def test_a_step_with_fewer_candidates_forgets_the_mark(
         stages=(Stage(name="raw", probs=(0.9, 0.1), removed=0.0),),
     )  # fmt: skip
     step.set_live(short)
+    qtbot.waitUntil(lambda: plot.token is short)
     assert plot.marked is None
     assert not plot.grab().isNull()
 
 
-def test_the_step_follows_the_reply_until_a_token_is_in_focus(make_token: object) -> None:
+def test_a_stage_that_acted_once_keeps_its_bar_until_the_next_reply(
+    plot: DistributionPlot, step: StepModel, qtbot: QtBot, make_token: MakeToken
+) -> None:
+    height = plot.sizeHint().height()
+    quiet = make_token(13, 0, temperature=1.0, top_p=1.0)
+    step.set_live(quiet)
+    qtbot.waitUntil(lambda: plot.token is quiet)
+    assert plot.sizeHint().height() == height
+    other_reply = replace(quiet, run_id=2)
+    step.set_live(other_reply)
+    qtbot.waitUntil(lambda: plot.token is other_reply)
+    assert plot.sizeHint().height() < height
+
+
+def test_many_steps_at_once_end_with_the_newest(
+    plot: DistributionPlot, step: StepModel, qtbot: QtBot, make_token: MakeToken
+) -> None:
+    shown: list[Token] = []
+    plot.step_shown.connect(shown.append)
+    steps = [make_token(20 + i, 0) for i in range(50)]
+    for token in steps:
+        step.set_live(token)
+    qtbot.waitUntil(lambda: plot.token is steps[-1])
+    assert len(shown) < 10
+
+
+def test_the_step_follows_the_reply_until_a_token_is_in_focus(make_token: MakeToken) -> None:
     transcript, focus = TranscriptModel(), FocusModel()
     step = StepModel(transcript, focus)
     transcript.begin_reply(1)
-    first, second = make_token(0, 0), make_token(1, 2)  # type: ignore[operator]
+    first, second = make_token(0, 0), make_token(1, 2)
     transcript.append_tokens(1, (first,))
     assert step.token is first
     transcript.append_tokens(1, (second,))

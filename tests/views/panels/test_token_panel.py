@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -10,12 +11,14 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
-from inference.events import ScoredToken
+from inference.events import ScoredToken, Token
 from views.models.candidates import CandidatesModel, Column, format_probability, visible_token
 from views.models.focus import FocusModel, TokenSpan
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.theme import Theme
 from views.token_panel import TokenPanel
+
+MakeToken = Callable[..., Token]
 
 
 @dataclass
@@ -44,10 +47,10 @@ def shown(qtbot: QtBot, theme: Theme) -> Shown:
 
 
 @pytest.fixture
-def reply(shown: Shown, make_token: object) -> Shown:
+def reply(shown: Shown, make_token: MakeToken) -> Shown:
     """Three tokens of a streaming reply, message id 5."""
     shown.transcript.begin_reply(5)
-    tokens = [make_token(i, chosen) for i, chosen in enumerate((0, 2, 1))]  # type: ignore[operator]
+    tokens = [make_token(i, chosen) for i, chosen in enumerate((0, 2, 1))]
     shown.transcript.append_tokens(5, tokens)
     return shown
 
@@ -126,7 +129,7 @@ def test_hovering_previews_another_token(reply: Shown) -> None:
     assert reply.fact("id") == "100"
 
 
-def test_parts_of_a_character_can_be_walked(shown: Shown, make_token: object) -> None:
+def test_parts_of_a_character_can_be_walked(shown: Shown, make_token: MakeToken) -> None:
     parts = [
         ScoredToken(index=i, id=i, text=text, data=data, special=False, raw_logprob=-1.0, entropy=1.0)
         for i, (text, data) in enumerate((("", b"\xe2"), ("", b"\x82"), ("€", b"\xac")))
@@ -160,18 +163,18 @@ def test_tokens_without_probabilities_can_be_asked_for(shown: Shown, qtbot: QtBo
 
 
 def test_perplexity_is_exp_of_the_mean_surprisal_and_grows_with_the_text(
-    reply: Shown, make_token: object
+    reply: Shown, make_token: MakeToken, qtbot: QtBot
 ) -> None:
     def expected() -> str:
         tokens = reply.transcript.message(5).track.tokens
         mean = math.fsum(-t.raw_logprob for t in tokens if t.raw_logprob is not None) / len(tokens)
         return f"Perplexity {math.exp(mean):.2f} over {len(tokens)} tokens (raw distribution)"
 
-    assert reply.texts() == [expected()]
-    reply.transcript.append_tokens(5, [make_token(3, 7)])  # type: ignore[operator]
-    assert reply.texts() == [expected()]
-    reply.transcript.set_scored_tokens(5, [make_token(0, 5)])  # type: ignore[operator]
-    assert reply.texts() == [expected()]
+    qtbot.waitUntil(lambda: reply.texts() == [expected()])
+    reply.transcript.append_tokens(5, [make_token(3, 7)])
+    qtbot.waitUntil(lambda: reply.texts() == [expected()])
+    reply.transcript.set_scored_tokens(5, [make_token(0, 5)])
+    qtbot.waitUntil(lambda: reply.texts() == [expected()])
 
 
 def test_a_click_on_a_bar_sets_the_focus(reply: Shown, qtbot: QtBot) -> None:
@@ -182,8 +185,8 @@ def test_a_click_on_a_bar_sets_the_focus(reply: Shown, qtbot: QtBot) -> None:
     assert reply.focus.focus == TokenSpan(5, 1, 2)
 
 
-def test_a_long_text_scrolls_to_the_focus(reply: Shown, make_token: object) -> None:
-    reply.transcript.append_tokens(5, [make_token(i, 0) for i in range(3, 400)])  # type: ignore[operator]
+def test_a_long_text_scrolls_to_the_focus(reply: Shown, make_token: MakeToken) -> None:
+    reply.transcript.append_tokens(5, [make_token(i, 0) for i in range(3, 400)])
     scroll = reply.panel.plot.scroll_bar
     assert scroll.isVisible()
     assert scroll.value() == scroll.maximum()
@@ -200,10 +203,10 @@ def test_a_conversation_that_is_closed_leaves_nothing_behind(reply: Shown) -> No
     assert reply.panel.currentIndex() == 0
 
 
-def test_hidden_it_does_nothing_and_catches_up_when_shown(reply: Shown, make_token: object) -> None:
+def test_hidden_it_does_nothing_and_catches_up_when_shown(reply: Shown, make_token: MakeToken) -> None:
     reply.panel.hide()
     before = reply.texts()
-    reply.transcript.append_tokens(5, [make_token(3, 9)])  # type: ignore[operator]
+    reply.transcript.append_tokens(5, [make_token(3, 9)])
     assert reply.texts() == before
     reply.panel.show()
     assert "over 4 tokens" in reply.texts()[0]
