@@ -48,7 +48,9 @@ def tell(count):
 app.generation.ended.connect(lambda task, event: print("ended", event, flush=True))
 app.generation.tokens_came.connect(tell)
 app.models.models.loading_changed.connect(lambda p: p and print("loading", p.stage, flush=True))
-app.painted.connect(lambda: app.widgets.intents.send_requested.emit("Tell a very long story."))
+def ask():
+    app.widgets.intents.send_requested.emit("Tell a very long story.")
+app.painted.connect(lambda: QTimer.singleShot(0, ask))
 status = qt.exec()
 print("left", [f.message for f in app.models.faults.faults], flush=True)
 ending.leave(status)
