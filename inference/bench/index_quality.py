@@ -129,30 +129,32 @@ def _marks(
 def _threshold(library: Library, questions: Sequence[Question]) -> dict[str, Any]:
     """How often something is found with the question's document in the library, and with it taken out."""
     files = list(library.ledger.files_of_documents().values())
-    present, absent, shares = [], [], []
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    nearest: dict[bool, list[float]] = {True: [], False: []}
+    shared: dict[bool, list[float]] = {True: [], False: []}
     for one in questions:
-        inside = retrieve(library, one.question, limit=5)
-        rest = [file for file in files if Path(file).name != one.file]
-        outside = retrieve(library, one.question, limit=5, files=rest)
-        present.append(inside.found)
-        absent.append(outside.found)
         words = set(terms(one.question))
-        shares.append(
-            [
-                [max((hit.similarity for hit in side.hits), default=0.0) for side in (inside, outside)],
-                [
-                    max((shared_words(words, hit.text) for hit in side.hits), default=0.0)
-                    for side in (inside, outside)
-                ],
-            ]
-        )
+        for inside in (True, False):
+            searched = () if inside else [file for file in files if Path(file).name != one.file]
+            result = retrieve(library, one.question, limit=5, files=searched)
+            found[inside].append(result.found)
+            nearest[inside].append(
+                max([*result.cosines, *(hit.similarity for hit in result.hits)], default=0.0)
+            )
+            shared[inside].append(max((shared_words(words, hit.text) for hit in result.hits), default=0.0))
     return {
         "figure": "not in the documents",
-        "found, document in the library": _share(present),
-        "found, document taken out": _share(absent),
-        "median similarity in, out": [_median([row[0][side] for row in shares]) for side in (0, 1)],
-        "median shared words in, out": [_median([row[1][side] for row in shares]) for side in (0, 1)],
+        "found, document in the library": _share(found[True]),
+        "found, document taken out": _share(found[False]),
+        "cosine in the library, deciles": _deciles(nearest[True]),
+        "cosine taken out, deciles": _deciles(nearest[False]),
+        "shared words in the library, deciles": _deciles(shared[True]),
+        "shared words taken out, deciles": _deciles(shared[False]),
     }
+
+
+def _deciles(values: Sequence[float]) -> list[float]:
+    return [round(value, 2) for value in statistics.quantiles(values, n=10)]
 
 
 def evidence_boxes(file: Path, page: int, evidence: str, password: str | None) -> tuple[Box, ...]:

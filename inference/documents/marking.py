@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,17 @@ _ENOUGH_TOKENS = 28  # a shorter sentence is marked with the better of its neigh
 _WORD_WEIGHT = 0.5  # of the share of common words against the cosine
 
 
-def best_sentences(
-    embedder: Embedder, wanted: str, vector: Vectors, texts: Sequence[str]
-) -> list[tuple[int, int]]:
-    """For each text the offsets of the stretch of whole sentences that matches ``wanted`` best.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Offsets of whole sentences, and the cosine of the nearest sentence of the text."""
+
+    start: int
+    end: int
+    cosine: float
+
+
+def best_sentences(embedder: Embedder, wanted: str, vector: Vectors, texts: Sequence[str]) -> list[Stretch]:
+    """For each text the stretch of whole sentences that matches ``wanted`` best.
 
     Args:
         embedder: Makes the sentences' vectors.
@@ -33,12 +41,12 @@ def best_sentences(
     if not flat:
         return []
     words = set(terms(wanted))
-    scores = embedder.embed(flat) @ vector + _WORD_WEIGHT * np.array(
-        [shared_words(words, text) for text in flat]
-    )
+    cosines = embedder.embed(flat) @ vector
+    scores = cosines + _WORD_WEIGHT * np.array([shared_words(words, text) for text in flat])
     found, at = [], 0
     for text, spans in zip(texts, sentences, strict=True):
-        found.append(_stretch(text, spans, scores[at : at + len(spans)].tolist()))
+        start, end = _stretch(text, spans, scores[at : at + len(spans)].tolist())
+        found.append(Stretch(start=start, end=end, cosine=float(cosines[at : at + len(spans)].max())))
         at += len(spans)
     return found
 

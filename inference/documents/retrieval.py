@@ -1,4 +1,4 @@
-"""Search: vectors and words together, fused by reciprocal rank, one hit a page."""
+"""Search: vectors and words together, fused by reciprocal rank."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inference.documents.marking import best_sentences
+from inference.documents.marking import Stretch, best_sentences, shared_words
 from inference.documents.records import unpack_places
 from inference.documents.store import Found, StoredPassage
 from inference.documents.terms import terms
@@ -37,11 +37,14 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieved:
-    """What a search found, best first; ``vector`` is the query's."""
+    """What a search found, best first; ``vector`` is the query's, ``cosines`` those of each hit's best
+    sentence.
+    """
 
     hits: tuple[Source, ...]
     found: bool
     vector: Vectors
+    cosines: tuple[float, ...] = ()
 
 
 def search(library: Library, request: SearchRequest) -> Hits:
@@ -73,7 +76,7 @@ def retrieve(
     rerank: bool = False,
     files: Collection[str] = (),
 ) -> Retrieved:
-    """The best passages for a query, at most one a page."""
+    """The best passages for a query: the best of each page first, then further ones of the same pages."""
     vector = library.embedder.embed([query])[0]
     live = library.ledger.files_of_documents()
     if files:
@@ -85,10 +88,14 @@ def retrieve(
     ranked = [one for one in ranked if one.row in passages]
     if rerank and mode == "both" and ranked:
         ranked = _reranked(library, query, ranked, passages)
-    best = _one_a_page(ranked, passages)[:limit]
+    best = _pages_first(ranked, passages)[:limit]
     hits = tuple(_source(one, passages[one.row], live[passages[one.row].document]) for one in best)
-    hits = mark(library, query, vector, hits, [passages[one.row].places for one in best])
-    return Retrieved(hits=hits, found=is_found(hits, set(terms(query))), vector=vector)
+    spans = best_sentences(library.embedder, query, vector, [hit.text for hit in hits])
+    marked = tuple(
+        _marked(hit, passages[one.row].places, span) for hit, one, span in zip(hits, best, spans, strict=True)
+    )
+    found = is_found(marked, [span.cosine for span in spans], terms(query))
+    return Retrieved(hits=marked, found=found, vector=vector, cosines=tuple(span.cosine for span in spans))
 
 
 def rank(
@@ -121,26 +128,22 @@ def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
     return sorted(fused.values(), key=lambda one: -one.score)
 
 
-def is_found(hits: Sequence[Source], words: Collection[str]) -> bool:
-    """Whether the best hits are close enough to answer from; see ``bench index --quality`` for the
-    calibration.
+#: Calibrated with ``bench index --quality``: on questions whose document is in the library, and is taken out.
+MIN_SIMILARITY = 0.45
+MIN_SHARED_WORDS = 0.75
 
-    Either a passage is near in meaning, or it shares most of the question's rarer words.
+
+def is_found(hits: Sequence[Source], cosines: Sequence[float], words: Collection[str]) -> bool:
+    """Whether the best hits are close enough to answer from.
+
+    Either a sentence or a passage is near in meaning (``cosines`` are those of each hit's best sentence),
+    or a passage holds most of the question's words.
     """
-    if not hits:
+    if not hits or not words:
         return False
-    if max(hit.similarity for hit in hits) >= MIN_SIMILARITY:
+    if max(max(cosines), max(hit.similarity for hit in hits)) >= MIN_SIMILARITY:
         return True
-    return any(_share(words, hit.text) >= MIN_SHARED_WORDS for hit in hits)
-
-
-#: Calibrated on questions whose document is in the library and, with it taken out, is not.
-MIN_SIMILARITY = 0.38
-MIN_SHARED_WORDS = 0.7
-
-
-def _share(words: Collection[str], text: str) -> float:
-    return len(set(words) & set(terms(text))) / len(words) if words else 0.0
+    return any(shared_words(set(words), hit.text) >= MIN_SHARED_WORDS for hit in hits)
 
 
 def _reranked(
@@ -168,12 +171,16 @@ def _reranked(
     return sorted(again, key=lambda one: -one.score) + rest
 
 
-def _one_a_page(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
-    """The best passage of each page, so that the list shows as many places as it has rows."""
-    best: dict[tuple[str, int], Ranked] = {}
+def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
+    """The best passage of each page, so that the list shows as many places as it has rows; then the others."""
+    seen: set[tuple[str, int]] = set()
+    first: list[Ranked] = []
+    others: list[Ranked] = []
     for one in ranked:
-        best.setdefault((passages[one.row].document, passages[one.row].page), one)
-    return list(best.values())
+        page = (passages[one.row].document, passages[one.row].page)
+        (others if page in seen else first).append(one)
+        seen.add(page)
+    return first + others
 
 
 def _source(one: Ranked, passage: StoredPassage, file: str) -> Source:
@@ -198,16 +205,7 @@ def _source(one: Ranked, passage: StoredPassage, file: str) -> Source:
     )
 
 
-def mark(
-    library: Library, wanted: str, vector: Vectors, sources: Sequence[Source], places: Sequence[bytes]
-) -> tuple[Source, ...]:
-    """Narrow each source's boxes to the sentences that match best."""
-    spans = best_sentences(library.embedder, wanted, vector, [source.text for source in sources])
-    return tuple(
-        replace(
-            source,
-            boxes=unpack_places(packed, *span) or source.boxes,
-            marked=source.text[span[0] : span[1]],
-        )
-        for source, packed, span in zip(sources, places, spans, strict=True)
-    )
+def _marked(source: Source, places: bytes, stretch: Stretch) -> Source:
+    """The source with its boxes narrowed to a stretch of its text."""
+    boxes = unpack_places(places, stretch.start, stretch.end)
+    return replace(source, boxes=boxes or source.boxes, marked=source.text[stretch.start : stretch.end])

@@ -62,7 +62,7 @@ def _pairs(word: str) -> list[str]:
 def _term(word: str) -> str | None:
     folded = _fold(word).replace("’", "'")
     folded = folded.removesuffix("'s")
-    if folded in STOP_WORDS:
+    if folded in STOP_WORDS and not (word.isupper() and len(word) > 1):  # US, IT and ES are names
         return None
     if _HEBREW.match(folded):
         return _strip_hebrew_prefix(folded)

@@ -52,7 +52,8 @@ def read_lines(page: pdfium.PdfPage) -> tuple[list[Line], bool]:
         lines = [
             line
             for start, end in _cuts(codes, turned)
-            if (line := _make_line(textpage, codes, boxes, turned, start, end)) is not None
+            if (line := _make_line(textpage, codes, boxes, turned, (start, end), sideways=turn in (1, 3)))
+            is not None
         ]
     finally:
         textpage.close()
@@ -125,9 +126,11 @@ def _make_line(
     codes: NDArray[np.uint32],
     boxes: Boxes,
     turned: Boxes,
-    start: int,
-    end: int,
+    span: tuple[int, int],
+    *,
+    sideways: bool,
 ) -> Line | None:
+    start, end = span
     letters: list[str] = []
     rows: list[Boxes] = []
     index = start
@@ -148,18 +151,18 @@ def _make_line(
     if not letters or not len(inked):
         return None
     first = start + int(np.flatnonzero(~np.isnan(turned[start:end, 0]))[0])
-    size = _font_height(textpage, first)
+    size = _font_height(textpage, first, sideways=sideways)
     low, high = inked.min(axis=0), inked.max(axis=0)
     box = (float(low[0]), float(low[1]), float(high[2]), float(high[3]))
     return Line(text="".join(letters), boxes=np.array(rows, dtype=np.float32), size=size, box=box)
 
 
-def _font_height(textpage: pdfium.PdfTextPage, index: int) -> float:
+def _font_height(textpage: pdfium.PdfTextPage, index: int, *, sideways: bool) -> float:
     """Height of the font on the page: the font size alone is wrong where the text matrix scales it."""
     loose = pdfium_c.FS_RECTF()
     if not pdfium_c.FPDFText_GetLooseCharBox(textpage, index, loose):
         return 0.0
-    return min(abs(loose.top - loose.bottom), abs(loose.right - loose.left) * 4)
+    return float(abs(loose.right - loose.left) if sideways else abs(loose.top - loose.bottom))
 
 
 def _decode(codes: NDArray[np.uint32], index: int, end: int) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def _next(
     ]
     seen |= running
     before.append(own)
-    return kept
+    return kept or lines  # a page that holds nothing else is no header
 
 
 def _edge_signatures(lines: list[Line]) -> dict[int, Signature]:

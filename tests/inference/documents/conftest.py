@@ -27,15 +27,16 @@ def write_pdf(
     is shown turned by 90 degrees; ``image`` puts a picture on pages without text.
     """
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
+    matrix = "0 1 -1 0" if sideways else "1 0 0 1"
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} /MediaBox [0 0 595 842] /Rotate {90 * sideways} >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} "
+        f"/MediaBox [0 0 595 842] /Rotate {90 * sideways} >>",
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
     ]
     for number, pieces in enumerate(pages):
         content = "\n".join(
-            f"BT /F1 {size:g} Tf {'0 1 -1 0' if sideways else '1 0 0 1'} {x:g} {y:g} Tm ({text}) Tj ET"
-            for x, y, size, text in pieces
+            f"BT /F1 {size:g} Tf {matrix} {x:g} {y:g} Tm ({text}) Tj ET" for x, y, size, text in pieces
         )
         if image and not pieces:
             content = "q 200 0 0 200 100 300 cm BI /W 1 /H 1 /CS /G /BPC 8 /F /AHx ID 80> EI Q"

@@ -1,0 +1,136 @@
+"""Ask a library: passages that fit a token budget, an answer that streams, citations that lead to a place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.documents import prompting
+from inference.documents.checking import check_answer
+from inference.documents.retrieval import retrieve
+from inference.documents.rewriting import standalone_question
+from inference.events import (
+    ENDINGS,
+    Answer,
+    AskRequest,
+    AskSeconds,
+    Event,
+    Finished,
+    GenerateRequest,
+    Message,
+    QuestionRewritten,
+    Source,
+    SourcesChosen,
+    Token,
+)
+from inference.running import RunHandle
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from inference.documents.libraries import Library
+    from inference.session import Session
+
+_SPARE = 3  # times as many hits as sources are looked at, to show what did not fit
+_BUDGET_SHARE = 0.5  # of the context, for all sources together
+
+
+def ask(session: Session, library: Library, request: AskRequest, handle: RunHandle) -> Iterator[Event]:
+    """Do what an :class:`AskRequest` asks for.
+
+    Raises:
+        NoModelLoaded: There is no model to answer.
+    """
+    loaded = session.require_engine().loaded
+    began = time.perf_counter()
+    question = standalone_question(session, request, handle)
+    if question != request.question:
+        yield QuestionRewritten(run_id=request.run_id, asked=request.question, question=question)
+    handle.check()
+    retrieved = retrieve(library, question, limit=_SPARE * request.limit, rerank=True, files=request.files)
+    budget = request.token_budget or round(_BUDGET_SHARE * loaded.context_length)
+    if retrieved.found or request.answer_anyway:
+        sources, left_out, tokens = pack(retrieved.hits, loaded.tokenizer, limit=request.limit, budget=budget)
+    else:
+        sources, left_out, tokens = (), retrieved.hits, 0
+    yield SourcesChosen(
+        run_id=request.run_id,
+        question=question,
+        sources=sources,
+        left_out=left_out,
+        tokens=tokens,
+        token_budget=budget,
+    )
+    searched = time.perf_counter()
+    if not sources:
+        seconds = AskSeconds(search=searched - began)
+        yield Answer(run_id=request.run_id, text=prompting.REFUSAL, sources=(), found=False, seconds=seconds)
+        return
+    text, ending = "", None
+    for event in session.run(_generate_request(request, question, sources), handle):
+        if isinstance(event, ENDINGS):
+            ending = event
+            break
+        if isinstance(event, Token):
+            text += event.text
+        yield event
+    if not isinstance(ending, Finished):
+        if ending is not None:
+            yield ending
+        return
+    text = ending.text or text
+    generated = time.perf_counter()
+    answer = check_answer(library, request.run_id, question, text, sources)
+    seconds = AskSeconds(
+        search=searched - began, generate=generated - searched, check=time.perf_counter() - generated
+    )
+    yield replace(answer, seconds=seconds)
+    yield ending
+
+
+def pack(
+    hits: Sequence[Source], tokenizer: PreTrainedTokenizerBase, *, limit: int, budget: int
+) -> tuple[tuple[Source, ...], tuple[Source, ...], int]:
+    """Number the best hits that fit.
+
+    Args:
+        hits: Best first.
+        tokenizer: The model's, to count.
+        limit: Most sources.
+        budget: Most tokens for all of them; the first source always goes in.
+
+    Returns:
+        The numbered sources, those left out, and the tokens that the sources take.
+    """
+    chosen: list[Source] = []
+    left_out: list[Source] = []
+    used = 0
+    for hit in hits:
+        written = prompting.format_source(len(chosen) + 1, prompt_source(hit))
+        tokens = len(tokenizer(written, add_special_tokens=False)["input_ids"])
+        if len(chosen) < limit and (used + tokens <= budget or not chosen):
+            chosen.append(replace(hit, number=len(chosen) + 1))
+            used += tokens
+        else:
+            left_out.append(hit)
+    return tuple(chosen), tuple(left_out), used
+
+
+def prompt_source(source: Source) -> prompting.Source:
+    """A source as the prompt names it."""
+    return prompting.Source(text=source.text, label=f"{Path(source.file).name}, {source.unit} {source.page}")
+
+
+def _generate_request(request: AskRequest, question: str, sources: Sequence[Source]) -> GenerateRequest:
+    style = prompting.AnswerStyle.SENTENCE if request.whole_sentences else prompting.AnswerStyle.SPAN
+    messages = prompting.build_messages(question, [prompt_source(source) for source in sources], style=style)
+    return GenerateRequest(
+        run_id=request.run_id,
+        messages=tuple(Message(role=one["role"], content=one["content"]) for one in messages),  # type: ignore[arg-type]
+        controls=request.controls,
+        candidates=request.candidates,
+        prompt_lookup=True,
+    )

@@ -1,0 +1,220 @@
+"""A library follows its files: what is unchanged is skipped, what is done is kept, nothing is half
+searchable.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.documents.libraries import Library
+from inference.documents.records import Record
+from inference.documents.retrieval import retrieve
+from inference.documents.terms import terms
+from inference.errors import InvalidRequest, RunCancelled
+from inference.events import DocumentIndexed, IndexProgress, IndexRequest, LibraryOpened
+from inference.running import RunHandle
+from inference.session import Session
+
+ROOT = Path(__file__).resolve().parents[3]
+Names = Callable[..., list[str]]
+
+
+def pages_found(library: Library, query: str) -> set[tuple[str, int]]:
+    return {(Path(hit.file).name, hit.page) for hit in retrieve(library, query, limit=20).hits}
+
+
+def test_documents_are_found_by_page_after_indexing(shelf, prose_pdf, indexed_names: Names) -> None:  # type: ignore[no-untyped-def]
+    rivers = prose_pdf("rivers.pdf", ["The Nile is long.", "The Amazon carries much water."])
+    events = shelf.bring_up_to_date(rivers)
+    assert indexed_names(events) == ["rivers.pdf"]
+    assert isinstance(events[-1], LibraryOpened)
+    assert events[-1].passages == 2
+    assert pages_found(shelf.library, "How much water does the Amazon carry?") >= {("rivers.pdf", 2)}
+
+
+def test_unchanged_files_are_neither_read_nor_embedded_again(
+    shelf, prose_pdf, embedder, indexed_names: Names
+) -> None:  # type: ignore[no-untyped-def]
+    file = prose_pdf("a.pdf", ["The first text."])
+    shelf.bring_up_to_date(file)
+    embedder.seen.clear()
+    assert indexed_names(shelf.bring_up_to_date()) == []
+    os.utime(file, ns=(1, 1))  # touched, but the content is the same
+    assert indexed_names(shelf.bring_up_to_date()) == []
+    assert embedder.seen == []
+
+
+def test_a_changed_file_is_read_again_and_its_old_text_is_gone(
+    shelf, prose_pdf, indexed_names: Names
+) -> None:  # type: ignore[no-untyped-def]
+    file = prose_pdf("a.pdf", ["Badgers dig burrows."])
+    shelf.bring_up_to_date(file)
+    prose_pdf("a.pdf", ["Herons stand in shallow water, waiting."])
+    assert indexed_names(shelf.bring_up_to_date()) == ["a.pdf"]
+    texts = [hit.text for hit in retrieve(shelf.library, "badgers", limit=5).hits]
+    assert texts == ["Herons stand in shallow water, waiting."]
+    assert shelf.library.store.count() == 1
+
+
+def test_deleted_and_removed_files_leave_the_library(shelf, prose_pdf, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.pdf", "b.pdf", "c.pdf"):
+        prose_pdf(name, [f"The text of {name}."]).rename(folder / name)
+    shelf.bring_up_to_date(folder)
+    (folder / "a.pdf").unlink()
+    shelf.bring_up_to_date(remove=(str(folder / "b.pdf"),))
+    assert set(shelf.entries()) == {"c.pdf"}
+    assert shelf.library.store.count() == 1
+    shelf.bring_up_to_date(folder / "b.pdf")
+    assert set(shelf.entries()) == {"b.pdf", "c.pdf"}
+
+
+def test_a_folder_that_is_not_there_for_now_keeps_its_documents(shelf, prose_pdf, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    prose_pdf("a.pdf", ["Text."]).rename(folder / "a.pdf")
+    shelf.bring_up_to_date(folder)
+    folder.rename(tmp_path / "unplugged")
+    shelf.bring_up_to_date()
+    assert set(shelf.entries()) == {"a.pdf"}
+
+
+def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_goes_on(
+    shelf, prose_pdf, make_pdf, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (tmp_path / "empty.pdf").touch()
+    (tmp_path / "x.pdf").mkdir()
+    make_pdf("scan.pdf", [[]], image=True)
+    files = [tmp_path / name for name in ("broken.pdf", "empty.pdf", "x.pdf", "scan.pdf", "missing.pdf")]
+    shelf.bring_up_to_date(*files, prose_pdf("good.pdf", ["Good text."]))
+    reasons = {name: entry.reason for name, entry in shelf.entries().items()}
+    assert reasons == {
+        "broken.pdf": "damaged",
+        "empty.pdf": "empty",
+        "x.pdf": "empty",
+        "scan.pdf": "no-text",
+        "missing.pdf": "missing",
+        "good.pdf": "",
+    }
+    assert all(entry.message.endswith(".") for entry in shelf.entries().values() if entry.reason)
+
+
+def test_pages_without_text_are_named(shelf, make_pdf) -> None:  # type: ignore[no-untyped-def]
+    shelf.bring_up_to_date(make_pdf("a.pdf", [[(72, 700, 11, "Text.")], [], []], image=True))
+    assert shelf.entries()["a.pdf"].problems == ("pages 2-3: scanned page without a text layer",)
+
+
+def test_a_cancelled_run_goes_on_where_it_stopped(shelf, prose_pdf, embedder) -> None:  # type: ignore[no-untyped-def]
+    file = prose_pdf("long.pdf", [f"Page {number} tells of animal number {number}." for number in range(100)])
+    with pytest.raises(RunCancelled):
+        shelf.bring_up_to_date(file, cancel_after=60)
+    embedded = len(embedder.seen)
+    assert 0 < embedded < 100
+    assert retrieve(shelf.library, "animal", limit=5).hits == (), "half a document is not searchable"
+    embedder.seen.clear()
+    shelf.bring_up_to_date()
+    assert len(embedder.seen) == 100 - embedded, "nothing that was embedded is embedded again"
+    assert shelf.entries()["long.pdf"].passages == 100
+
+
+def test_progress_counts_up_to_all_files_and_pages(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
+    files = [prose_pdf(f"{n}.pdf", ["One page.", "Another page."]) for n in range(3)]
+    steps = [event for event in shelf.bring_up_to_date(*files) if isinstance(event, IndexProgress)]
+    assert steps[0].stage == "scanning"
+    assert (steps[-1].files_done, steps[-1].files_total) == (3, 3)
+    assert (steps[-1].pages_done, steps[-1].passages_done) == (6, 6)
+    assert [step.pages_done for step in steps] == sorted(step.pages_done for step in steps)
+
+
+def test_two_runs_at_once_are_refused(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
+    with shelf.library.writing(), pytest.raises(InvalidRequest, match="already"):
+        shelf.bring_up_to_date(prose_pdf("a.pdf", ["Text."]))
+
+
+def test_passages_that_a_crash_left_are_not_searched_and_are_cleared_away(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
+    shelf.bring_up_to_date(prose_pdf("a.pdf", ["The only true text."]))
+    store = shelf.library.store
+    ghost = Record(
+        page=1,
+        start=0,
+        end=4,
+        text="true ghost",
+        heading="",
+        label="",
+        unit="page",
+        terms=" ".join(terms("true ghost")),
+        places=b"",
+    )
+    store.add("dead-beef", [ghost], np.full((1, 384), 384**-0.5, dtype=np.float32))
+    assert [hit.text for hit in retrieve(shelf.library, "true", limit=5).hits] == ["The only true text."]
+    shelf.bring_up_to_date()
+    assert store.count() == 1
+
+
+KILLED = """
+import sys
+from inference.events import IndexRequest
+from inference.running import RunHandle
+from inference.session import Session
+
+if __name__ == "__main__":
+    library, *files = sys.argv[1:]
+    for event in Session().run(IndexRequest(run_id=1, library=library, add=tuple(files)), RunHandle(1)):
+        print(event.event, getattr(event, "stage", ""), flush=True)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_kill_at_any_moment_loses_nothing_that_was_done(
+    tmp_path: Path, prose_pdf, libraries, indexed_names: Names
+) -> None:  # type: ignore[no-untyped-def]
+    files = [
+        prose_pdf(f"{name}.pdf", [f"On page {n} we meet {name} again, number {n}." for n in range(40)])
+        for name in ("ants", "bees", "cats", "dogs", "eels", "fish")
+    ]
+    folder = tmp_path / "library"
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    moments = random.Random(6)
+    done: set[str] = set()
+    for _ in range(6):
+        command = [sys.executable, str(script), str(folder), *map(str, files)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        assert process.stdout is not None
+        for _ in range(moments.randrange(2, 60)):
+            if not process.stdout.readline():
+                break
+        time.sleep(moments.random() * 0.05)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        library = libraries.open(str(folder))
+        rows = {row.file: row for row in library.ledger.rows().values() if row.state == "indexed"}
+        assert done <= set(rows), "what was done stays done"
+        assert all(row.passages == 40 for row in rows.values())
+        for hit in retrieve(library, "number", limit=20).hits:
+            assert hit.file in rows, "only whole documents are searchable"
+        done = set(rows)
+        libraries.close()
+    session = Session()
+    session.libraries = libraries
+    events = list(
+        session.run(IndexRequest(run_id=9, library=str(folder), add=tuple(map(str, files))), RunHandle(9))
+    )
+    again = [event.entry.file for event in events if isinstance(event, DocumentIndexed)]
+    assert set(again) == set(map(str, files)) - done
+    library = libraries.open(str(folder))
+    assert library.store.count() == 6 * 40

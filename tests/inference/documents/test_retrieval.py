@@ -1,0 +1,170 @@
+"""Search: terms, fusion, the second look, marks, and knowing when nothing is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.documents.indexing import index
+from inference.documents.libraries import Libraries, Library
+from inference.documents.marking import best_sentences
+from inference.documents.pages import merge_into_lines
+from inference.documents.records import pack_places, unpack_places
+from inference.documents.reranking import late_interaction_scores, sentence_scores
+from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
+from inference.documents.store import Found
+from inference.documents.terms import terms
+from inference.events import IndexRequest, SearchRequest
+from inference.running import RunHandle
+
+SAMPLE = Path(__file__).resolve().parents[3] / "resources" / "documents" / "sample.pdf"
+
+
+@pytest.fixture(scope="module")
+def handbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    libraries = Libraries()
+    library = libraries.open(str(tmp_path_factory.mktemp("library")))
+    list(index(library, IndexRequest(run_id=1, library="", add=(str(SAMPLE),)), RunHandle(1)))
+    yield library
+    libraries.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The rivers are flowing", ["riv", "flow"]),
+        ("Größe und Länge", ["gross", "lang"]),
+        ("CFE_ES_PERF 0-31", ["cfe", "es", "perf", "0", "31"]),
+        ("電子コイン", ["電子", "子コ", "コイ", "イン"]),
+        ("the of and", []),
+        ("It's Maui's canoe", ["maui", "cano"]),
+        ("ﬁle", ["fil"]),
+    ],
+)
+def test_terms(text: str, found: list[str]) -> None:
+    assert terms(text) == found
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("deposit", "deposits", "deposited"),
+        ("require", "required", "requires", "requiring"),
+        ("story", "stories"),
+        ("stop", "stopped", "stopping"),
+    ],
+)
+def test_forms_of_a_word_meet(forms: tuple[str, ...]) -> None:
+    assert len({tuple(terms(form)) for form in forms}) == 1
+
+
+def test_fusion_adds_reciprocal_ranks() -> None:
+    near = [Found(row=1, score=0.9), Found(row=2, score=0.8)]
+    match = [Found(row=2, score=7.0), Found(row=3, score=5.0)]
+    ranked = {one.row: one for one in fuse(near, match)}
+    assert ranked[2].score == pytest.approx(1 / (FUSION_K + 2) + 1 / (FUSION_K + 1))
+    assert ranked[1].score == pytest.approx(1 / (FUSION_K + 1))
+    assert [one.row for one in fuse(near, match)] == [2, 1, 3]
+    assert (ranked[2].similarity, ranked[2].word_score) == (0.8, 7.0)
+    assert (ranked[3].vector_rank, ranked[3].word_rank) == (0, 2)
+    assert fuse([], []) == []
+
+
+def test_packed_places_come_back_within_the_grid() -> None:
+    import numpy as np
+
+    boxes = np.array(
+        [[10.03, 20, 15, 30], [np.nan] * 4, [15.5, 20, 21, 30], [10, 5, 15, 14]], dtype=np.float32
+    )
+    wanted = merge_into_lines(boxes)
+    found = unpack_places(pack_places(boxes, vertical=False), 0, 4)
+    assert len(found) == len(wanted) == 2
+    for one, other in zip(found, wanted, strict=True):
+        assert one == pytest.approx(other, abs=0.11)
+    assert unpack_places(b"", 0, 4) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "page", "answer"),
+    [
+        ("How high above the sea does the observatory stand?", 1, "612 metres"),
+        ("How cold is the camera?", 2, "minus 95 degrees"),
+        ("What is the price of a ticket for a grown-up?", 3, "6 crowns"),
+        ("When did the automatic telescope see its first exploding star?", 1, "October 2009"),
+    ],
+)
+@pytest.mark.parametrize("rerank", [False, True])
+def test_the_right_page_comes_first_and_its_answer_is_marked(
+    handbook: Library, question: str, page: int, answer: str, rerank: bool
+) -> None:
+    best = retrieve(handbook, question, limit=5, rerank=rerank).hits[0]
+    assert best.page == page
+    assert answer in best.text
+    assert answer in best.marked
+    assert set(best.boxes)
+    assert len(best.boxes) < len(best.passage_boxes)
+
+
+def test_both_ways_of_searching_can_be_had_alone(handbook: Library) -> None:
+    by_words = retrieve(handbook, "pendulum clock", limit=3, mode="words").hits
+    by_vectors = retrieve(handbook, "timekeeping device", limit=3, mode="vectors").hits
+    assert by_words[0].word_rank == 1
+    assert by_words[0].vector_rank == 0
+    assert by_vectors[0].vector_rank == 1
+    assert by_vectors[0].word_rank == 0
+
+
+def test_hits_are_events_with_time_and_verdict(handbook: Library) -> None:
+    request = SearchRequest(run_id=7, library="", query="Who founded the observatory?", limit=2)
+    hits = search(handbook, request)
+    assert (hits.run_id, hits.query, hits.found) == (7, request.query, True)
+    assert len(hits.hits) == 2
+    assert hits.seconds > 0
+
+
+@pytest.mark.parametrize(
+    "question", ["How do I bake sourdough bread?", "Who won the 1998 football world cup?", "zzz"]
+)
+def test_what_is_not_in_the_documents_is_not_found(handbook: Library, question: str) -> None:
+    assert not retrieve(handbook, question, limit=5).found
+
+
+def test_an_empty_library_and_an_empty_query_find_nothing(shelf, handbook: Library) -> None:  # type: ignore[no-untyped-def]
+    nothing = retrieve(shelf.library, "anything", limit=5)
+    assert (nothing.hits, nothing.found) == ((), False)
+    assert not retrieve(handbook, "", limit=5).found
+
+
+def test_files_restrict_a_search(shelf, prose_pdf: Callable[..., Path]) -> None:  # type: ignore[no-untyped-def]
+    files = [prose_pdf(f"{name}.pdf", [f"The {name} lives in the forest."]) for name in ("fox", "owl")]
+    shelf.bring_up_to_date(*files)
+    hits = retrieve(shelf.library, "forest", limit=5, files=[str(files[1])]).hits
+    assert [Path(hit.file).name for hit in hits] == ["owl.pdf"]
+
+
+def test_the_second_look_prefers_the_text_that_says_it(embedder) -> None:  # type: ignore[no-untyped-def]
+    texts = [
+        "The road is closed in winter. Snow lies until April.",
+        "A ticket for adults costs 6 crowns.",
+        "The largest single cost is electricity.",
+    ]
+    for scores in (
+        late_interaction_scores(embedder, "How much does a ticket cost?", texts),
+        sentence_scores(embedder, "How much does a ticket cost?", texts),
+    ):
+        assert max(range(3), key=lambda number: scores[number]) == 1
+
+
+def test_marks_are_whole_sentences(embedder) -> None:  # type: ignore[no-untyped-def]
+    text = (
+        "Fog comes from the bay. Tickets for adult visitors of the observatory cost 6 crowns at the gate on "
+        "Friday evenings. The dome is old."
+    )
+    question = "What does a ticket cost?"
+    (stretch,) = best_sentences(embedder, question, embedder.embed([question])[0], [text])
+    start, end = stretch.start, stretch.end
+    assert "6 crowns" in text[start:end]
+    assert text[start:end].endswith(".")
+    assert start == 0 or text[start - 1] == " "
