@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
+from PySide6.QtGui import QGuiApplication, QResizeEvent
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
 from views.intents import ChatIntents
 from views.models.format import format_seconds
@@ -18,6 +19,41 @@ _WHY_ENDED = {
     "context-full": "The context is full.",
     "cancelled": "Stopped.",
 }
+
+
+@contextmanager
+def keeping_focus(buttons: QWidget) -> Iterator[None]:
+    """If the button with the keyboard is hidden meanwhile, the text behind it gets it, not a neighbour."""
+    focused = QApplication.focusWidget()
+    inside = focused is not None and buttons.isAncestorOf(focused)
+    yield
+    parent = buttons.parentWidget()
+    if inside and focused is not None and parent is not None and not focused.isVisible():
+        parent.setFocus()
+
+
+class ElidedLabel(QLabel):
+    """A line of text that ends in dots where there is no room; the tool tip has all of it."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._full = ""
+        self.setMinimumWidth(16)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def set_full_text(self, text: str) -> None:
+        """Show this text, as far as it fits."""
+        self._full = text
+        self.setToolTip(text)
+        self.setAccessibleName(text)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setText(self.fontMetrics().elidedText(self._full, Qt.TextElideMode.ElideRight, self.width()))
 
 
 class MessageActions(QWidget):
@@ -49,16 +85,14 @@ class MessageActions(QWidget):
         )
         self._continue = self._button("continueReply", "continue", "Continue this reply", self._emit_continue)
         self._stop = self._button("stopReply", "stop", "Stop (Esc)", intents.stop_requested.emit)
-        self._note = QLabel(self)
+        self._note = ElidedLabel(self)
         self._note.setProperty("size", "caption")
-        self._note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         for widget in (self._previous, self._branch, self._next, self._copy, self._edit):
             row.addWidget(widget)
         for widget in (self._regenerate, self._continue, self._stop):
             row.addWidget(widget)
         row.addSpacing(8)
-        row.addWidget(self._note)
-        row.addStretch(1)
+        row.addWidget(self._note, 1)
 
     @property
     def message(self) -> ShownMessage | None:
@@ -76,6 +110,18 @@ class MessageActions(QWidget):
         if shown == self._shown:
             return
         self._message, self._shown = message, shown
+        with keeping_focus(self):
+            self._show_buttons(message, busy)
+        text, tone = _note(message)
+        self._note.set_full_text(text)
+        self._note.setProperty("tone", tone)
+        self._note.style().unpolish(self._note)
+        self._note.style().polish(self._note)
+        who = "Your message" if message.role == "user" else "Reply"
+        self.setAccessibleName(f"{who}: {message.text[:2000]}")
+        self.setAccessibleDescription("; ".join(mark.text for mark in message.marks))
+
+    def _show_buttons(self, message: ShownMessage, busy: bool) -> None:
         reply, streaming = message.role == "assistant", message.state == "streaming"
         branched = message.branch_count > 1 and not streaming
         for widget in (self._previous, self._branch, self._next):
@@ -91,15 +137,6 @@ class MessageActions(QWidget):
         self._regenerate.setVisible(reply and not streaming)
         self._continue.setVisible(reply and not streaming)
         self._stop.setVisible(streaming)
-        text, tone = _note(message)
-        self._note.setText(text)
-        self._note.setToolTip(text)
-        self._note.setProperty("tone", tone)
-        self._note.style().unpolish(self._note)
-        self._note.style().polish(self._note)
-        who = "Your message" if message.role == "user" else "Reply"
-        self.setAccessibleName(f"{who}: {message.text[:2000]}")
-        self.setAccessibleDescription("; ".join(mark.text for mark in message.marks))
 
     def _button(self, name: str, icon: str, words: str, slot: Callable[[], object]) -> QToolButton:
         button = QToolButton(self)
@@ -107,6 +144,7 @@ class MessageActions(QWidget):
         button.setToolTip(words)
         button.setAccessibleName(words)
         button.setIconSize(QSize(16, 16))
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._theme.set_icon(button, icon, "muted")
         button.clicked.connect(slot)
         return button

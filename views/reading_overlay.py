@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QToolButton, QWidget
 
 from views.inline_editor import InlineEditor
 from views.intents import ChatIntents
-from views.message_actions import MessageActions
+from views.message_actions import MessageActions, keeping_focus
 from views.models.focus import MessageId
 from views.reading_column import BETWEEN, FOOTER, HEADER, Item
 from views.theme import Theme
@@ -82,7 +82,8 @@ class ReadingOverlay(QObject):
         seen = {item.message.id: item for item in items}
         for message_id in [known for known in self._actions if known not in seen]:
             unused = self._actions.pop(message_id)
-            unused.hide()
+            with keeping_focus(unused):
+                unused.hide()
             self._spare.append(unused)
         for item in seen.values():
             self._place_one(item, column, scrolled)

@@ -37,6 +37,7 @@ class UndoBar(QFrame):
         button.setObjectName("undoDelete")
         button.setText("Undo")
         button.setAccessibleName("Bring the conversation back")
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         button.clicked.connect(self._undo)
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 4, 4, 4)

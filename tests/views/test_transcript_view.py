@@ -182,6 +182,17 @@ class TestButtonsUnderAMessage:
         settle(view)
         assert button(view, "regenerate").isEnabled()
 
+    def test_a_button_that_goes_hands_the_keyboard_to_the_text(
+        self, shown: Any, view: Any, settle: Any, qtbot: Any
+    ) -> None:
+        shown.transcript.reset([ShownMessage(id="r", role="assistant", text="x")])
+        settle(view)
+        button(view, "regenerate").setFocus()
+        qtbot.waitUntil(button(view, "regenerate").hasFocus)
+        shown.transcript.begin_reply("r")
+        settle(view)
+        assert view.hasFocus()
+
     def test_editing_happens_in_place_and_asks_for_a_branch(
         self, shown: Any, view: Any, question: Any, settle: Any, qtbot: Any
     ) -> None:
