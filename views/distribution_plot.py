@@ -37,6 +37,7 @@ from views.throttle import Throttle
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
 _OTHERS = -1
 _MILLISECONDS = 120
+_NOTHING = 1e-6
 
 STAGE_TITLES = {
     "raw": "Raw (the model's own)",
@@ -190,7 +191,7 @@ class DistributionPlot(QWidget):
         for (above, top), (below, bottom) in pairwise(acting):
             self._paint_bands(painter, above, top, below, bottom)
         for number, (row, bar) in enumerate(acting):
-            cut = acting[number + 1][0].cut if number + 1 < len(acting) else ()
+            cut = _cut_next(row, acting[number + 1][0]) if number + 1 < len(acting) else ()
             self._paint_bar(painter, token, row, bar, cut)
         self._paint_words(painter, placed)
         if self.hasFocus():
@@ -364,6 +365,12 @@ class DistributionPlot(QWidget):
             self.setAccessibleDescription(self.describe())
         self.update()
         self.step_shown.emit(token)
+
+
+def _cut_next(row: StageRow, following: StageRow) -> tuple[int, ...]:
+    """What the following stage removes, the tokens that were not recorded included."""
+    no_others_left = row.others > _NOTHING and following.others <= _NOTHING
+    return (*following.cut, _OTHERS) if no_others_left and following.removed > 0 else following.cut
 
 
 def _effect(row: StageRow, rows: tuple[StageRow, ...]) -> str:

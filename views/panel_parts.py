@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QFrame,
     QLabel,
@@ -113,3 +113,9 @@ class ScrollPage(QScrollArea):
         self.column.setContentsMargins(3 * GRID, 3 * GRID, 3 * GRID, 3 * GRID)
         self.column.setSpacing(2 * GRID)
         self.setWidget(body)
+
+    def minimumSizeHint(self) -> QSize:
+        """Never narrower than what it holds: nothing is cut off at the side."""
+        body = self.widget()
+        wide = body.minimumSizeHint().width() if body is not None else 0
+        return QSize(wide + self.verticalScrollBar().sizeHint().width(), 20 * GRID)
