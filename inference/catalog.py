@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inference import architecture, estimates, model_files, safety
+from inference.describing import describe
 from inference.errors import InferenceError
 from inference.events import InspectRequest, ListModelsRequest, ModelEntry, ModelInspected, ModelsListed
 from inference.model_files import BUILTIN, ModelFiles, find_model
@@ -33,7 +34,7 @@ def inspect(request: InspectRequest) -> ModelInspected:
         device=request.device,
         context_length=request.context_length,
     )
-    info = model_files.describe(files, plan.dtype)
+    info = describe(files, plan.dtype)
     return ModelInspected(run_id=request.run_id, info=info, estimate=plan.estimate)
 
 
@@ -80,11 +81,11 @@ def _builtin() -> Iterator[Found]:
 
 def _cached() -> Iterator[Found]:
     """Models in the Hugging Face cache; each GGUF file of a repository is a model."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repos = sorted(scan_cache_dir().repos, key=lambda repo: repo.repo_id.lower())
+        repos = sorted(scan_cache_dir(constants.HF_HUB_CACHE).repos, key=lambda repo: repo.repo_id.lower())
     except (CacheNotFound, OSError):
         return
     for repo in repos:

@@ -17,6 +17,7 @@ import psutil
 
 from inference import building, estimates, model_files, safety
 from inference.background import Reporter, in_background
+from inference.describing import describe
 from inference.errors import (
     InferenceError,
     InternalError,
@@ -140,7 +141,7 @@ def _loaded(
     import torch
 
     embeddings: Any = model.get_input_embeddings()
-    info = replace(model_files.describe(files, plan.dtype), vocabulary=int(embeddings.weight.shape[0]))
+    info = replace(describe(files, plan.dtype), vocabulary=int(embeddings.weight.shape[0]))
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from inference import architecture, gguf_files, model_card
+from inference import architecture, gguf_files
 from inference.checkpoints import (
     Checkpoint,
     TensorHeader,
@@ -20,9 +20,6 @@ from inference.checkpoints import (
     read_tensor_headers,
 )
 from inference.errors import ModelDamaged, ModelNotFound, ModelUnsafe, ModelUnsupported, UnreadableFile
-from inference.events import ModelInfo
-from inference.packing import stored_method, stored_quantization, weights_in
-from inference.quantization import DTYPE_BYTES
 from resources import BUILTIN_MODEL
 
 #: Names of output layers, in transformers' and in GGUF's words.
@@ -227,53 +224,9 @@ def _open_gguf(path: Path, *, source: str) -> ModelFiles:
     )
 
 
-def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
-    """What the files say of the model, without its weights.
-
-    Args:
-        files: The model.
-        dtype: The precision of the KV cache, by torch's name; None: 16 bits.
-    """
-    config = files.text_config
-    header = files.gguf.metadata if files.gguf is not None else None
-    return ModelInfo(
-        source=files.source,
-        name=files.name,
-        architecture=_architecture_name(files.config),
-        parameters=parameter_count(files),
-        context_length=architecture.context_length(config),
-        vocabulary=architecture.first_int(config, "vocab_size"),
-        layers=architecture.layer_count(config),
-        hidden_size=architecture.hidden_size(config),
-        kv_bytes_per_token=architecture.kv_shape(config).values_per_token() * DTYPE_BYTES.get(dtype or "", 2),
-        stored_bytes=files.checkpoint.nbytes,
-        stored_dtype=stored_quantization(files.config) or stored_method(files.config) or stored_dtype(files),
-        licence=model_card.licence(files.folder) if header is None else header.get("general.license"),
-        has_chat_template=(
-            model_card.has_chat_template(files.folder)
-            if header is None
-            else "tokenizer.chat_template" in header
-        ),
-        has_attention=architecture.has_attention(config),
-        format=files.format,
-    )
-
-
-def parameter_count(files: ModelFiles) -> int:
-    """The model's parameters: a tied embedding once, packed weights unpacked, their scales left out."""
-    return sum(weights_in(tensor, files.config) for tensor in files.parameters())
-
-
 def stored_dtype(files: ModelFiles) -> str:
     """The precision of most of the stored weights, by torch's name ("Q4_K" and the like for GGUF)."""
     sizes: dict[str, int] = {}
     for tensor in files.tensors:
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.elements
     return max(sizes, key=lambda dtype: sizes[dtype], default="float32")
-
-
-def _architecture_name(config: dict[str, Any]) -> str:
-    names = config.get("architectures")
-    if isinstance(names, list) and names:
-        return str(names[0])
-    return str(config.get("model_type") or "unknown")

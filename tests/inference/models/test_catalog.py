@@ -10,11 +10,11 @@ import pytest
 from inference import building, estimates, machine, packing
 from inference.catalog import find_model, inspect, list_models
 from inference.checkpoints import TensorHeader
+from inference.describing import describe
 from inference.errors import ModelDamaged, ModelNotFound, OutOfMemory
 from inference.events import InspectRequest, ListModelsRequest
 from inference.loaded_model import LoadedModel
 from inference.model_card import licence
-from inference.model_files import describe
 
 from .conftest import edit_json, write_gguf
 

@@ -12,10 +12,10 @@ import torch
 
 from inference import architecture, estimates, machine
 from inference.catalog import find_model, inspect
+from inference.describing import describe
 from inference.errors import NotAvailable, OutOfMemory
 from inference.events import InspectRequest
 from inference.loaded_model import LoadedModel
-from inference.model_files import describe
 from inference.quantization import check_quantization
 
 from .conftest import FAMILIES, random_model, save_tokenizer
