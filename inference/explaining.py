@@ -6,28 +6,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from inference.attribution import first_order
 from inference.attribution.budget import Budget
-from inference.attribution.comparison import spearman
 from inference.attribution.from_request import passage_of
 from inference.attribution.methods import method_named, problem_with, statuses
 from inference.attribution.reader import Reader
+from inference.attribution.score_table import ScoreTable
 from inference.attribution.segments import cut
 from inference.attribution.targets import objective
-from inference.attribution.task import Method, Scores, SentenceEmbedder, Suppression, Task
+from inference.attribution.task import Method, SentenceEmbedder, Suppression, Task
 from inference.errors import InferenceError, InvalidRequest, RunCancelled
 from inference.events import (
     Event,
     ExplainRequest,
     Explanation,
     ExplanationCost,
-    ExplanationPart,
     ExplanationStarted,
     ListMethodsRequest,
     MethodsListed,
@@ -111,7 +109,7 @@ def explain_task(task: Task, request: ExplainRequest, granularity: str) -> Itera
     if request.estimate_only:
         return
     _start_peak(task.reader.device)
-    table = _Table(task, request)
+    table = ScoreTable(task, request)
     cancelled: RunCancelled | None = None
     try:
         if request.preview and method.SPEC.needs_attention and method is not first_order:
@@ -140,66 +138,7 @@ def explain_task(task: Task, request: ExplainRequest, granularity: str) -> Itera
         raise cancelled
 
 
-@dataclass(slots=True)
-class _Table:
-    """Scores as they come in, in the rows that were asked for."""
-
-    task: Task
-    request: ExplainRequest
-    final: set[int] = field(default_factory=set)
-    estimated: set[int] = field(default_factory=set)
-    known: dict[int, list[float]] = field(default_factory=dict)
-    previewed: dict[int, float] = field(default_factory=dict)
-    note: str = ""
-
-    def add(self, part: Scores, *, preview: bool = False) -> ExplanationPart:
-        """Take scores in, and say so."""
-        rows = self._rows(part.values)
-        for place, index in enumerate(part.indices):
-            if preview:
-                self.previewed[index] = float(rows[:, place].sum())
-                continue
-            self.known[index] = rows[:, place].tolist()
-            self.estimated.discard(index)
-            if not part.preview:
-                self.final.add(index)
-        if not preview:
-            self.estimated |= set(part.estimated)
-        return ExplanationPart(
-            run_id=self.request.run_id,
-            method=self.request.method,
-            indices=part.indices,
-            scores=tuple(map(tuple, rows.tolist())),
-            done=len(self.final),
-            total=len(self.task.segments),
-            preview=preview or part.preview,
-        )
-
-    def scores(self) -> tuple[tuple[float | None, ...], ...]:
-        """All rows; None where nothing was computed."""
-        count = len(next(iter(self.known.values()), [0.0]))
-        return tuple(
-            tuple(
-                self.known[index][row] if index in self.known else None
-                for index in range(len(self.task.segments))
-            )
-            for row in range(count)
-        )
-
-    def preview_correlation(self) -> float | None:
-        """Spearman's between the preview and the scores that followed."""
-        both = [index for index in self.previewed if index in self.known]
-        return spearman([self.previewed[i] for i in both], [sum(self.known[i]) for i in both])
-
-    def _rows(self, values: Tensor) -> Tensor:
-        """One row for the target or one for each token, postprocessed."""
-        rows = values if self.request.target_granularity == "token" else values.sum(0, keepdim=True)
-        if self.request.postprocessing == "absolute":
-            return rows.abs()
-        return rows.square() if self.request.postprocessing == "square" else rows
-
-
-def _preview(task: Task, table: _Table) -> Iterator[Event]:
+def _preview(task: Task, table: ScoreTable) -> Iterator[Event]:
     """First-order estimates at once; where the model has no gradients the exact run goes on without."""
     try:
         for part in first_order.score(replace(task, per_token=table.request.target_granularity == "token")):

@@ -22,7 +22,7 @@ def differentiable_layers(model: nn.Module) -> Iterator[None]:
     """Within the block, all layers of a model pass gradients on."""
     changed = [module for module in model.modules() if _drops_gradients(module)]
     for module in changed:
-        module.forward = _with_backward(module.forward, int(module.in_features))  # type: ignore[arg-type]
+        module.forward = _with_backward(module.forward, int(module.in_features))
     try:
         yield
     finally:

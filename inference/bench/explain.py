@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from inference.bench.passages import made_up_text, passage_of
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report
 from inference.session import Session
 
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from inference.attribution.task import Task
 
 _METHODS = ("atman", "atman-coarse-to-fine", "atman-target-rows", "atman-first-order")
-_SENTENCE = "In {year} the {thing} of {place} was {done} by {who}, and {many} people came to see it. "
-_WORDS = {
-    "thing": ("bridge", "library", "harbour", "railway", "tower", "theatre", "lighthouse", "market hall"),
-    "place": ("Lisbon", "Turku", "Osaka", "Quito", "Bergen", "Dakar", "Hobart", "Ghent", "Tallinn"),
-    "done": ("opened", "rebuilt", "painted", "closed", "measured", "moved", "sold"),
-    "who": ("the mayor", "two sisters", "a company from abroad", "the old guild", "an engineer"),
-    "many": ("thousands of", "very few", "some forty", "no", "a great many", "curious"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +83,7 @@ class _Bench:
         self.arguments = arguments
         self.loaded = session.require_engine().loaded
         self.model: Any = self.loaded.model
-        self.text = _made_up()
+        self.text = made_up_text()
         if arguments.text:
             with open(arguments.text, encoding="utf-8") as file:
                 self.text = file.read()
@@ -210,6 +203,9 @@ class _Bench:
             self.model(torch.tensor([passage.read_ids], device=self.loaded.device), use_cache=True)
         return int(torch.cuda.max_memory_allocated())
 
+    def _passage(self, length: int) -> Passage:
+        return passage_of(self.loaded.tokenizer, self.text, length, self.arguments.target_tokens)
+
     def _task(self, passage: Passage, name: str) -> Task:
         from inference.attribution.budget import Budget
         from inference.attribution.reader import Reader
@@ -229,30 +225,6 @@ class _Bench:
         )
         task.read()
         return task
-
-    def _passage(self, length: int) -> Passage:
-        from inference.attribution.passage import Passage, Region
-
-        tokenizer: Any = self.loaded.tokenizer
-        wanted = length + self.arguments.target_tokens
-        text = self.text * (1 + wanted // 500)
-        encoded = tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, truncation=True, max_length=wanted
-        )
-        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        if len(ids) < wanted:
-            raise SystemExit(f"The text has {len(ids)} tokens; {wanted} are needed.")
-        end, last = offsets[length - 1][1], offsets[wanted - 1][1]
-        return Passage(
-            text=text[:end],
-            ids=tuple(ids[:length]),
-            spans=tuple(map(tuple, offsets[:length])),
-            special=(False,) * length,
-            target_text=text[end:last],
-            target_ids=tuple(ids[length:wanted]),
-            target_spans=tuple((start - end, stop - end) for start, stop in offsets[length:wanted]),
-            regions=(Region(start=0, end=end),),
-        )
 
 
 def _run(name: str, task: Task) -> list[float]:
@@ -299,15 +271,3 @@ def _timed(work: Callable[[], object]) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _made_up() -> str:
-    """Sentences that are all different, so that a token's weight is its own."""
-    sentences = []
-    for number in range(400):
-        words = {
-            name: choices[(number * 7 + len(name) * number // 3) % len(choices)]
-            for name, choices in _WORDS.items()
-        }
-        sentences.append(_SENTENCE.format(year=1700 + (number * 37) % 320, **words))
-    return "".join(sentences)
