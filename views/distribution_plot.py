@@ -380,7 +380,7 @@ def _effect(row: StageRow, rows: tuple[StageRow, ...]) -> str:
     if row is rows[0]:
         return f"most likely {format_probability(max(row.probs, default=0.0))}"
     if row.removed > 0:
-        kept = f"{row.kept} kept" if row.others <= 0 else f"{row.kept}+ kept"
+        kept = f"{row.kept} kept" if row.others <= _NOTHING else f"{row.kept}+ kept"
         return f"removes {format_probability(row.removed)}, {kept}"
     before = rows[rows.index(row) - 1]
     top = max(range(len(row.probs)), key=before.probs.__getitem__, default=None)

@@ -103,6 +103,7 @@ class FitBar(QWidget):
             width = painter.fontMetrics().horizontalAdvance(text)
             box = QRectF(x + 14, y, width + 2, _LINE)
             painter.drawText(box, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, text)
-            x += 14 + width + 3 * GRID
+            x += 14 + width + 2 * GRID
         box = QRectF(x, y, self.width() - x, _LINE)
-        painter.drawText(box, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, "│ free")
+        if box.width() >= painter.fontMetrics().horizontalAdvance("│ free"):
+            painter.drawText(box, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, "│ free")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtGui import QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from views.panel_parts import Ink
@@ -88,8 +88,15 @@ class PlotTile(QWidget):
         """Whether the plot itself is there already."""
         return self._plot is not None
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make the plot at once in a window that is on the screen already."""
+        super().showEvent(event)
+        handle = self.window().windowHandle()
+        if handle is not None and handle.isExposed():
+            self._build()
+
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Make the plot once this tile has been on the screen."""
+        """Else make it when the window has been painted without it."""
         super().paintEvent(event)
         if self._plot is None:
             QTimer.singleShot(0, self, self._build)

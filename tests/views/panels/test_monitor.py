@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton, QToolButton
+from PySide6.QtWidgets import QMainWindow, QPushButton, QToolButton
 from pytestqt.qtbot import QtBot
 
 from views.models.monitor import MonitorModel, MonitorSample
@@ -167,3 +167,19 @@ def test_scales_end_at_a_round_number(value: float, top: float) -> None:
 def test_the_plotting_library_is_not_imported_with_the_panel() -> None:
     code = "import sys, views.monitor_panel; sys.exit('pyqtgraph' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_in_a_window_that_is_open_already_plots_are_there_at_once(
+    qtbot: QtBot, theme: Theme, monitor: MonitorModel, runs: RunsModel
+) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    with qtbot.waitExposed(window):
+        window.show()
+    panel = MonitorPanel(monitor, runs, theme)
+    monitor.add(MonitorSample(at=1.0, process_memory=10**9))
+    assert not panel.tiles["memoryPlot"].built
+    window.setCentralWidget(panel)
+    panel.show()
+    assert panel.tiles["memoryPlot"].built
+    assert panel.tiles["memoryPlot"].value.text() == "1.0 GB"
