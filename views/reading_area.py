@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from itertools import zip_longest
+from math import floor
 from typing import NamedTuple
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
@@ -26,7 +28,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QToolTip
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, MessageId
 from views.models.transcript import Mark, ShownMessage, TranscriptModel
-from views.reading_column import PADDING, Item, Piece, ReadingColumn
+from views.reading_column import BETWEEN, PADDING, Item, Piece, ReadingColumn
 from views.reading_overlay import ReadingOverlay
 from views.reading_paint import paint_frame, paint_mark
 from views.theme import READING, TEXT_COLUMNS, Theme
@@ -72,7 +74,11 @@ class ReadingArea(QAbstractScrollArea):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
-        self._later.timeout.connect(self._settle)
+        self._later.timeout.connect(self._settle_now)
+        #: Everything has to be painted again, not only what moved or was laid out anew.
+        self._whole = True
+        self._fresh: set[Piece] = set()
+        self._painted: list[tuple[Piece, float, float]] = []
         model.was_reset.connect(self._reset)
         model.message_appended.connect(self._append)
         model.message_changed.connect(self._settle_soon)
@@ -200,9 +206,20 @@ class ReadingArea(QAbstractScrollArea):
         self.column.changed(item)
         self._settle_soon()
 
-    def _settle_soon(self, *_: object) -> None:
+    def item_grew(self, item: Item) -> None:
+        """The end of this message grew; lay out again soon, and paint only from there on."""
+        self.column.changed(item)
         if not self._later.isActive():
             self._later.start()
+
+    def _settle_soon(self, *_: object) -> None:
+        self._whole = True
+        if not self._later.isActive():
+            self._later.start()
+
+    def _settle_now(self) -> None:
+        whole, self._whole = self._whole, False
+        self._settle(whole=whole)
 
     def _freshen(self) -> None:
         """Take over what happened while the area was hidden."""
@@ -210,7 +227,7 @@ class ReadingArea(QAbstractScrollArea):
             self._stale = False
             self.column.replace_from(0, self.model.messages)
 
-    def _settle(self) -> None:
+    def _settle(self, *, whole: bool = True) -> None:
         """Measure what is seen; what was on screen keeps its place."""
         if self._settling or not self.isVisible():
             return
@@ -225,8 +242,23 @@ class ReadingArea(QAbstractScrollArea):
             self._place_widgets()
         finally:
             self._settling = False
-        self.viewport().update()
+        self._repaint(whole=whole)
         self.place_changed.emit()
+
+    def _repaint(self, *, whole: bool) -> None:
+        """Paint again from the first piece that moved or was laid out anew, or everything."""
+        before = self._painted
+        now = [(piece, item.top + piece.top - self.scrolled, piece.height) for item, piece in self.visible()]
+        fresh, self._fresh, self._painted = self._fresh, set(), now
+        if whole:
+            self.viewport().update()
+            return
+        pairs = zip_longest(before, now)
+        tops = (min(p[1] for p in pair if p) for pair in pairs if pair[0] != pair[1] or pair[1][0] in fresh)
+        top = next(tops, None)
+        if top is not None:
+            y = max(0, floor(top) - BETWEEN)
+            self.viewport().update(0, y, self.viewport().width(), self.viewport().height() - y)
 
     def _measure_visible(self) -> bool:
         anchor = next(((item, piece) for item, piece in self.visible() if piece.exact), None)
@@ -235,6 +267,8 @@ class ReadingArea(QAbstractScrollArea):
         for item in self.visible_items():
             changed = self.column.build(item) or changed
         for item, piece in list(self.visible()):
+            if not piece.exact:
+                self._fresh.add(piece)
             changed = self.column.ensure_exact(item, piece) or changed
         self._set_range()
         if anchor and not self._following:
@@ -345,8 +379,8 @@ class ReadingArea(QAbstractScrollArea):
         for item in self.visible_items():
             paint_frame(painter, self.theme, item, rect, item.top - self.scrolled)
         for item, piece in self.visible():
-            if piece.exact:
-                y = item.top + piece.top - self.scrolled
+            y = item.top + piece.top - self.scrolled
+            if piece.exact and y < event.rect().bottom() + 1 and y + piece.height > event.rect().top():
                 height = min(piece.height, bottom - self.scrolled - y)
                 clip = QRectF(0, max(0.0, -y), self.column.text_width(item), height + min(0.0, y))
                 painter.save()
@@ -370,6 +404,9 @@ class ReadingArea(QAbstractScrollArea):
                     yield mark, QRectF(left - 20, y + 4, 12, 16)
 
     # --- Qt events
+
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        """Paint nothing: whoever moved the text knows what of it has to be painted again."""
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

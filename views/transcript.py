@@ -75,7 +75,7 @@ class TranscriptView(ReadingArea):
             kept.append(self._grown(item.message, old, block))
         item.pieces = kept
         self._announce(item.message, closed=True)
-        self.item_changed(item)
+        self.item_grew(item)
 
     def _joined_start(self, pieces: list[Piece]) -> int:
         """Start of the block that the last, joined, pieces belong to."""

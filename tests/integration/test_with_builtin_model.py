@@ -60,7 +60,10 @@ def test_a_control_moved_while_it_writes_acts_on_the_next_token(
     open_app: Callable[[], App], qtbot: Any
 ) -> None:
     app = open_app()
-    app.models.controls.set_controls(SamplingControls(temperature=0.0, max_new_tokens=400))
+    endless = ((2, -100.0), (6, -100.0))
+    app.models.controls.set_controls(
+        SamplingControls(temperature=0.0, max_new_tokens=1000, logit_bias=endless)
+    )
     app.widgets.intents.send_requested.emit(QUESTION)
     qtbot.waitUntil(lambda: len(app.models.transcript.last_reply.track) >= 5, timeout=60_000)
     app.models.controls.set_value("temperature", 1.5)
