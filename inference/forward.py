@@ -81,7 +81,9 @@ class Forward:
 
     def new_cache(self) -> EngineCache:
         """An empty cache of the right kind."""
-        return new_cache(self._model.config) if self._cache_name else RecomputingCache()
+        if self._cache_name is None:
+            return RecomputingCache()
+        return new_cache(self._model.config, limit=self._loaded.context_length)
 
     @torch.inference_mode()
     def __call__(

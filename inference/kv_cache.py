@@ -12,17 +12,28 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    Cache,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionCacheLayerMixin,
+)
 
 #: Positions by which a buffer grows at least.
 _STEP = 256
 
 
 class BufferedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values (batch, heads, positions, head size) of one full-attention layer, written in place."""
+    """Keys and values (batch, heads, positions, head size) of one full-attention layer, written in place.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Args:
+        limit: Positions that are never exceeded, so that a long text does not reserve more than its context.
+    """
+
+    def __init__(self, *, limit: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        self._limit = limit
         self.length = 0
         self._buffers: tuple[Tensor, Tensor] | None = None
 
@@ -45,6 +56,8 @@ class BufferedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def _grown(self, key_states: Tensor, value_states: Tensor, needed: int) -> tuple[Tensor, Tensor]:
         """Larger buffers with the old content, a quarter larger than needed so that growing stays rare."""
         positions = -(-(needed + needed // 4) // _STEP) * _STEP
+        if self._limit is not None:
+            positions = max(needed, min(positions, self._limit))
         grown = []
         for held, new in ((self.keys, key_states), (self.values, value_states)):
             buffer = new.new_empty((*new.shape[:2], positions, new.shape[3]))
@@ -115,10 +128,12 @@ class RecomputingCache:
 EngineCache: TypeAlias = Cache | RecomputingCache
 
 
-def new_cache(config: Any) -> Cache:
-    """An empty cache with the layer kinds of a model's configuration."""
+def new_cache(config: Any, *, limit: int | None = None) -> Cache:
+    """An empty cache with the layer kinds of a model's configuration, for at most ``limit`` positions."""
     cache = DynamicCache(config=config)
-    cache.layers = [BufferedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [
+        BufferedLayer(limit=limit) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     if cache.layer_class_to_replicate is DynamicLayer:
         cache.layer_class_to_replicate = BufferedLayer
     return cache
@@ -151,7 +166,7 @@ def can_crop(cache: EngineCache) -> bool:
         if isinstance(layer, DynamicSlidingWindowLayer):
             if layer.get_seq_length() >= layer.sliding_window:
                 return False
-        elif not layer.is_croppable:
+        elif isinstance(layer, LinearAttentionCacheLayerMixin) or not layer.is_croppable:
             return False
     return True
 

@@ -48,6 +48,12 @@ def test_steps_write_into_the_same_memory() -> None:
     assert layer.keys.data_ptr() == before
 
 
+def test_no_more_is_reserved_than_the_context_holds() -> None:
+    layer = BufferedLayer(limit=1000)
+    layer.update(torch.zeros(1, 1, 900, 4), torch.zeros(1, 1, 900, 4))
+    assert layer.bytes() == 2 * 1000 * 4 * 4
+
+
 def test_changed_batches_do_not_write_into_each_other() -> None:
     layer = BufferedLayer()
     layer.update(torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 3, 4))

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ from inference.events import (
     Finished,
     GenerateRequest,
     ListModelsRequest,
+    LoadRequest,
     Message,
+    ModelLoaded,
+    ModelUnloaded,
     Progress,
     PromptRendered,
     PromptScored,
@@ -208,6 +212,29 @@ class TestHandlers:
         assert session.loaded is None
         assert failure(run(session, generating(prompt=PROMPT))).kind == "no-model"
         assert isinstance(run(session, UnloadRequest(run_id=2))[-1], Finished)
+
+    @pytest.mark.parametrize("model", ["/no/such/folder", ""])
+    def test_a_model_that_is_not_there_does_not_cost_the_one_that_works(
+        self, model: str, session: Session, run: Run, generating: Generating
+    ) -> None:
+        assert failure(run(session, LoadRequest(run_id=1, model=model))).kind == "model-not-found"
+        assert text_of(run(session, generating(prompt=PROMPT)))
+
+    def test_loading_takes_the_place_of_the_model_before(
+        self, tmp_path: Path, families: dict[str, Any], as_loaded: Any, run: Run, generating: Generating
+    ) -> None:
+        import copy
+
+        loaded = as_loaded(copy.deepcopy(families["llama"]))
+        loaded.model.save_pretrained(tmp_path)
+        loaded.tokenizer.save_pretrained(tmp_path)
+        session = Session()
+        session.use(loaded)
+        before = text_of(run(session, generating(prompt=PROMPT)))
+        events = run(session, LoadRequest(run_id=1, model=str(tmp_path)))
+        kinds = [type(event) for event in events if not isinstance(event, Progress)]
+        assert kinds == [ModelUnloaded, ModelLoaded, Finished]
+        assert text_of(run(session, generating(prompt=PROMPT))) == before
 
     def test_rendering_shows_what_would_be_read_however_long_it_is(
         self, session: Session, run: Run, llama: LoadedModel
