@@ -27,31 +27,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 def test_json_has_the_fields_of_the_contract(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--method atman --granularity word --target-granularity token --factor 0.2 --json"
+    options += " --mode multiplicative --similarity-threshold 0.9 --layers 0:1"
     status = main(
-        [
-            "explain",
-            "--model",
-            folder,
-            "--prompt",
-            PROMPT,
-            "--target",
-            " The fox",
-            "--method",
-            "atman",
-            "--granularity",
-            "word",
-            "--target-granularity",
-            "token",
-            "--factor",
-            "0.2",
-            "--json",
-            "--mode",
-            "multiplicative",
-            "--similarity-threshold",
-            "0.9",
-            "--layers",
-            "0:1",
-        ]
+        ["explain", "--model", folder, "--prompt", PROMPT, "--target", " The fox", *options.split()]
     )
     assert status == 0
     started, *parts, found, finished = lines(capsys)
@@ -79,26 +58,17 @@ def test_a_person_gets_a_ranked_list(folder: str, capsys: pytest.CaptureFixture[
 
 
 def test_a_chat_and_settings_of_a_method(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status = main(
-        [
-            "explain",
-            "--model",
-            folder,
-            "--chat",
-            "Where to?",
-            "--system",
-            "Be brief.",
-            "--target",
-            "There",
-            "--method",
-            "integrated-gradients",
-            "--setting",
-            "steps=4",
-            "--setting",
-            "baseline=mean",
-            "--json",
-        ]
-    )
+    options = [
+        "--method",
+        "integrated-gradients",
+        "--setting",
+        "steps=4",
+        "--setting",
+        "baseline=mean",
+        "--json",
+    ]
+    chat = ["--chat", "Where to?", "--system", "Be brief.", "--target", "There"]
+    status = main(["explain", "--model", folder, *chat, *options])
     assert status == 0
     found = lines(capsys)[-2]
     assert {segment["label"] for segment in found["segments"]} == {"system", "user"}
@@ -155,3 +125,24 @@ def test_the_benchmark_prints_cost_against_length(folder: str, capsys: pytest.Ca
     (found,) = lines(capsys)
     assert [row["prompt_tokens"] for row in found["rows"]] == [16, 32]
     assert found["rows"][1]["token_forwards"] > found["rows"][0]["token_forwards"]
+
+
+def test_the_evidence_benchmark_ranks_sentences(
+    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "qa.jsonl"
+    row = {
+        "context": "The sky is blue. The fox is brown. The dog is lazy. The sea is deep.",
+        "question": "What is the dog?",
+        "answer": "lazy",
+        "evidence": "The dog is lazy.",
+    }
+    unanswerable = row | {"answer": "", "evidence": ""}
+    data.write_text(json.dumps(unanswerable) + "\n" + json.dumps(row) + "\n")
+    methods = ["--methods", "atman,leave-one-out"]
+    assert main(["bench", "evidence", "--model", folder, "--data", str(data), *methods]) == 0
+    (found,) = lines(capsys)
+    assert (found["questions"], found["sentences"]) == (1, 4.0)
+    assert found["methods"]["last sentence"] == {"top1": 0.0, "map": 0.5}
+    assert found["methods"]["first sentence"] == {"top1": 0.0, "map": 0.333}
+    assert set(found["methods"]) >= {"atman", "leave-one-out", "random"}
