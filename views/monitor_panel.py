@@ -40,7 +40,8 @@ PLOTS: Final[tuple[PlotSpec, ...]] = (
         title="First token",
         fields=(_PER_RUN,),
         write=format_seconds,
-        meaning="Time from the request to the first token; one point a run, newest at the right.",
+        meaning="Time from the request to the first token; one point a run, the newest at the right.",
+        per_run=True,
     ),
     PlotSpec(
         name="memoryPlot",
@@ -203,7 +204,7 @@ class MonitorPanel(QWidget):
             times: list[float] = []
             lines: list[list[float]] = []
             for field in tile.spec.fields:
-                times, values = self._run_series() if field == _PER_RUN else self._monitor.series(field)
+                times, values = self._run_series() if tile.spec.per_run else self._monitor.series(field)
                 lines.append(values)
             top = getattr(latest, tile.spec.top) if tile.spec.top and latest is not None else None
             tile.show_values(times, lines, top)

@@ -28,6 +28,7 @@ class PlotSpec:
         meaning: One sentence, with the source of the number.
         top: Field that ends the scale (a total); None lets the values end it.
         fixed_top: Value that always ends the scale.
+        per_run: Whether there is a point a run instead of a point a sample.
     """
 
     name: str
@@ -37,6 +38,7 @@ class PlotSpec:
     meaning: str
     top: str | None = None
     fixed_top: float | None = None
+    per_run: bool = False
 
 
 class PlotTile(QWidget):
@@ -57,8 +59,9 @@ class PlotTile(QWidget):
         self._plot: Any = None
         self._lines: list[Any] = []
         self._top = 0.0
+        self._window = 0.0
         self.setObjectName(spec.name)
-        self.setToolTip(f"{spec.meaning} The last {seconds / 60:.0f} minutes.")
+        self.setToolTip(spec.meaning)
         self.setAccessibleName(spec.title)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.value = Ink("–", theme, mono=True)
@@ -108,6 +111,8 @@ class PlotTile(QWidget):
         newest = lines[0][-1] if lines and lines[0] else math.nan
         self.value.setText("–" if math.isnan(newest) else self.spec.write(newest))
         self.setAccessibleDescription(f"{self.spec.title}: {self.value.text()}")
+        if self.spec.per_run and self._pending is not None and self._pending[1] == lines:
+            return
         self._pending = (times, lines, top)
         if self._plot is not None:
             self._draw()
@@ -125,7 +130,6 @@ class PlotTile(QWidget):
         plot.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         for side in ("left", "bottom"):
             plot.hideAxis(side)
-        plot.setXRange(-self._seconds, 0, padding=0)
         plot.setYRange(0, 1, padding=0)
         plot.getViewBox().disableAutoRange()
         self._lines = [pyqtgraph.PlotCurveItem(connect="finite") for _ in self.spec.fields]
@@ -149,11 +153,22 @@ class PlotTile(QWidget):
             heights = np.asarray(values, dtype=float)
             line.setData(at, heights)
             highest = float(np.fmax.reduce(heights, initial=highest))
+        self._set_window(-times[0] if len(times) else 0.0)
         top = total or self.spec.fixed_top or nice_top(highest)
         if top != self._top:
             self._top = top
             self._plot.setYRange(0, top, padding=0)
             self._scale.setText(f"0 – {self.spec.write(top)}")
+
+    def _set_window(self, covered: float) -> None:
+        """Show the last one, two or five minutes, whichever holds what was measured."""
+        seconds = next((wide for wide in (60.0, 120.0) if wide >= covered), self._seconds)
+        if seconds != self._window:
+            self._window = seconds
+            self._plot.setXRange(-seconds, 0, padding=0)
+            minutes = "minute" if seconds == 60 else f"{seconds / 60:.0f} minutes"
+            if not self.spec.per_run:
+                self.setToolTip(f"{self.spec.meaning} The last {minutes}.")
 
     def _color(self) -> None:
         if self._plot is None:
