@@ -29,24 +29,13 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from inference.events import Token
 from views.models.candidates import StepModel, format_probability, visible_token
-from views.models.stages import StageRow, stage_rows
+from views.models.stages import OTHERS, STAGE_TITLES, StageRow, cut_next, effect_of, stage_rows
 from views.paint import contrast, mix
 from views.theme import CAPTION, GRID, Theme
 from views.throttle import Throttle
 
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
-_OTHERS = -1
 _MILLISECONDS = 120
-_NOTHING = 1e-6
-
-STAGE_TITLES = {
-    "raw": "Raw (the model's own)",
-    "penalties": "Penalties and bias",
-    "temperature": "Temperature",
-    "top-k": "Top-k",
-    "top-p": "Top-p",
-    "min-p": "Min-p",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +109,7 @@ class DistributionPlot(QWidget):
     def describe(self) -> str:
         """The plot in words, for screen readers and tooltips."""
         return "; ".join(
-            f"{STAGE_TITLES.get(row.name, row.name)}: {_effect(row, self._rows)}" for row in self._rows
+            f"{STAGE_TITLES.get(row.name, row.name)}: {effect_of(row, self._rows)}" for row in self._rows
         )
 
     # --- following one candidate ----------------------------------------------------------------------------
@@ -191,7 +180,7 @@ class DistributionPlot(QWidget):
         for (above, top), (below, bottom) in pairwise(acting):
             self._paint_bands(painter, above, top, below, bottom)
         for number, (row, bar) in enumerate(acting):
-            cut = _cut_next(row, acting[number + 1][0]) if number + 1 < len(acting) else ()
+            cut = cut_next(row, acting[number + 1][0]) if number + 1 < len(acting) else ()
             self._paint_bar(painter, token, row, bar, cut)
         self._paint_words(painter, placed)
         if self.hasFocus():
@@ -213,14 +202,14 @@ class DistributionPlot(QWidget):
     def _segments(self, row: StageRow, bar: QRectF) -> list[tuple[int, QRectF]]:
         """Boxes of the candidates that are left, in their order, then of all other tokens."""
         boxes, x = [], bar.left()
-        for number, probability in (*enumerate(row.probs), (_OTHERS, row.others)):
+        for number, probability in (*enumerate(row.probs), (OTHERS, row.others)):
             width = probability * bar.width()
             boxes.append((number, QRectF(x, bar.top(), width, bar.height())))
             x += width
         return boxes
 
     def _fill(self, token: Token, number: int) -> QColor:
-        if number == _OTHERS:
+        if number == OTHERS:
             return self._fills[0]
         if token.candidates[number].id == token.id:
             return self._fills[1]
@@ -239,7 +228,7 @@ class DistributionPlot(QWidget):
             if number in cut:
                 painter.fillRect(shown, mix(self._theme.color("window"), fill, 0.35))
                 painter.fillRect(shown, QBrush(self._theme.color("text"), Qt.BrushStyle.BDiagPattern))
-            elif number == _OTHERS:
+            elif number == OTHERS:
                 painter.fillRect(shown, QBrush(self._theme.color("faint"), Qt.BrushStyle.Dense7Pattern))
             else:
                 self._paint_token(painter, token, number, shown, fill)
@@ -285,7 +274,7 @@ class DistributionPlot(QWidget):
             title = STAGE_TITLES.get(place.row.name, place.row.name)
             painter.drawText(place.line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, title)
             painter.setPen(text if place.row.removed > 0 else muted)
-            effect = self._marked_effect(place.row) or _effect(place.row, self._rows)
+            effect = self._marked_effect(place.row) or effect_of(place.row, self._rows)
             painter.drawText(place.line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, effect)
         if idle:
             painter.setPen(self._theme.color("muted"))
@@ -310,7 +299,7 @@ class DistributionPlot(QWidget):
             if place.bar is not None and place.bar.contains(point):
                 for number, box in self._segments(place.row, place.bar):
                     if box.contains(point):
-                        return number if number != _OTHERS else None
+                        return number if number != OTHERS else None
         return None
 
     def _explain(self, point: QPointF) -> str:
@@ -365,25 +354,3 @@ class DistributionPlot(QWidget):
             self.setAccessibleDescription(self.describe())
         self.update()
         self.step_shown.emit(token)
-
-
-def _cut_next(row: StageRow, following: StageRow) -> tuple[int, ...]:
-    """What the following stage removes, the tokens that were not recorded included."""
-    no_others_left = row.others > _NOTHING and following.others <= _NOTHING
-    return (*following.cut, _OTHERS) if no_others_left and following.removed > 0 else following.cut
-
-
-def _effect(row: StageRow, rows: tuple[StageRow, ...]) -> str:
-    """What a stage did, in a few words."""
-    if not row.acts:
-        return "changes nothing"
-    if row is rows[0]:
-        return f"most likely {format_probability(max(row.probs, default=0.0))}"
-    if row.removed > 0:
-        kept = f"{row.kept} kept" if row.others <= _NOTHING else f"{row.kept}+ kept"
-        return f"removes {format_probability(row.removed)}, {kept}"
-    before = rows[rows.index(row) - 1]
-    top = max(range(len(row.probs)), key=before.probs.__getitem__, default=None)
-    if top is None:
-        return ""
-    return f"{format_probability(before.probs[top])} → {format_probability(row.probs[top])}"

@@ -13,6 +13,7 @@ from views.candidate_table import CandidateTable
 from views.legend import Legend, LegendItem
 from views.models.candidates import CandidatesModel, TokenPlace, format_probability, visible_token
 from views.models.focus import FocusModel, MessageId, TokenSpan
+from views.models.running_perplexity import RunningPerplexity
 from views.models.tokens import surprisal
 from views.models.transcript import TranscriptModel
 from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note, tool_button
@@ -69,7 +70,7 @@ class TokenPanel(QStackedWidget):
         super().__init__(parent)
         self.setObjectName("tokenPanel")
         self._candidates, self._transcript, self._focus, self._theme = candidates, transcript, focus, theme
-        self._perplexity = _RunningPerplexity(transcript)
+        self._perplexity = RunningPerplexity(transcript)
         self._stale = True
         # Four times a second is enough for figures that grow with the reply.
         self._throttle = Throttle(self._refresh, 250, self)
@@ -288,42 +289,3 @@ class TokenPanel(QStackedWidget):
         place = self._candidates.place
         if place is not None:
             self.tokens_requested.emit(place.message_id)
-
-
-class _RunningPerplexity:
-    """Perplexity of a message that grows: only new tokens are looked at."""
-
-    def __init__(self, transcript: TranscriptModel) -> None:
-        self._transcript = transcript
-        self._message: MessageId | None = None
-        self._seen = self._count = 0
-        self._sum = 0.0
-        transcript.tokens_changed.connect(self._changed)
-        transcript.was_reset.connect(self._forget)
-        transcript.tail_replaced.connect(self._forget)
-
-    def of(self, message_id: MessageId) -> tuple[float | None, int]:
-        """exp(mean surprisal), and over how many tokens; None where nothing was predicted."""
-        if message_id != self._message:
-            self._forget()
-            self._message = message_id
-        track = self._transcript.message(message_id).track
-        for index in range(self._seen, len(track)):
-            value = surprisal(track[index])
-            if value is not None:
-                self._sum += value
-                self._count += 1
-        self._seen = len(track)
-        if not self._count:
-            return None, 0
-        mean = self._sum / self._count
-        return (math.exp(mean) if mean < 700 else math.inf), self._count
-
-    def _changed(self, message_id: MessageId, first: int) -> None:
-        if message_id == self._message and first < self._seen:
-            self._forget()
-
-    def _forget(self) -> None:
-        self._message = None
-        self._seen = self._count = 0
-        self._sum = 0.0

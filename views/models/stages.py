@@ -6,8 +6,20 @@ import math
 from dataclasses import dataclass
 
 from inference.events import Stage
+from views.models.candidates import format_probability
 
+#: Number of "all tokens that were not recorded" among the candidates' numbers.
+OTHERS = -1
 _SAME = 1e-6
+
+STAGE_TITLES = {
+    "raw": "Raw (the model's own)",
+    "penalties": "Penalties and bias",
+    "temperature": "Temperature",
+    "top-k": "Top-k",
+    "top-p": "Top-p",
+    "min-p": "Min-p",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +71,25 @@ def stage_rows(stages: tuple[Stage, ...]) -> tuple[StageRow, ...]:
         )
         before = stage.probs
     return tuple(rows)
+
+
+def cut_next(row: StageRow, following: StageRow) -> tuple[int, ...]:
+    """What the following stage removes, the tokens that were not recorded included."""
+    no_others_left = row.others > _SAME and following.others <= _SAME
+    return (*following.cut, OTHERS) if no_others_left and following.removed > 0 else following.cut
+
+
+def effect_of(row: StageRow, rows: tuple[StageRow, ...]) -> str:
+    """What a stage did, in a few words."""
+    if not row.acts:
+        return "changes nothing"
+    if row is rows[0]:
+        return f"most likely {format_probability(max(row.probs, default=0.0))}"
+    if row.removed > 0:
+        kept = f"{row.kept} kept" if row.others <= _SAME else f"{row.kept}+ kept"
+        return f"removes {format_probability(row.removed)}, {kept}"
+    before = rows[rows.index(row) - 1]
+    top = max(range(len(row.probs)), key=before.probs.__getitem__, default=None)
+    if top is None:
+        return ""
+    return f"{format_probability(before.probs[top])} → {format_probability(row.probs[top])}"
