@@ -118,7 +118,7 @@ class _Generation:
         logits = yield from self.reading.prefill(ids, scored=scored)
         self.prefill_seconds = time.perf_counter() - self.began
         if scored is not None:
-            tokens = scored_tokens(self.prompt, self.reading.prefix, self.engine.table, scored)
+            tokens = scored_tokens(self.prompt, self.reading.prefix, self.engine.table, scored, self.handle)
             yield PromptScored(run_id=self.request.run_id, tokens=tokens)
         return logits
 

@@ -32,7 +32,7 @@ def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator
         yield from reading.prefill(prompt.ids, scored=request.candidates)
     finally:
         engine.put_back(reading.prefix)
-    tokens = scored_tokens(prompt, reading.prefix, engine.table, request.candidates)
+    tokens = scored_tokens(prompt, reading.prefix, engine.table, request.candidates, handle)
     yield PromptScored(run_id=request.run_id, tokens=tokens)
     yield Finished(
         run_id=request.run_id,
@@ -45,13 +45,18 @@ def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator
 
 
 def scored_tokens(
-    prompt: Prompt, prefix: Prefix, table: TokenTable, candidates: int
+    prompt: Prompt, prefix: Prefix, table: TokenTable, candidates: int, handle: RunHandle
 ) -> tuple[ScoredToken, ...]:
-    """The prompt's tokens with what is known of each; their texts add up to the prompt's."""
-    return tuple(
-        _scored_token(index, token, span, prefix.scores.get(index), table, candidates)
-        for index, (token, span) in enumerate(zip(prompt.ids, prompt.spans, strict=True))
-    )
+    """The prompt's tokens with what is known of each; their texts add up to the prompt's.
+
+    Raises:
+        RunCancelled: The run was cancelled; a long prompt has some 100,000 candidates to put together.
+    """
+    tokens = []
+    for index, (token, span) in enumerate(zip(prompt.ids, prompt.spans, strict=True)):
+        handle.check()
+        tokens.append(_scored_token(index, token, span, prefix.scores.get(index), table, candidates))
+    return tuple(tokens)
 
 
 def _scored_token(
