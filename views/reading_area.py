@@ -120,8 +120,8 @@ class ReadingArea(QAbstractScrollArea):
         """Left edge and width of the text column in a view of this width, with or without a scroll bar."""
         available = width - SCROLL_BAR
         widest = TEXT_COLUMNS * QFontMetricsF(self.theme.font(READING)).averageCharWidth() + 2 * PADDING
-        column = max(120.0, min(available - 2 * MARGIN, widest))
-        return (available - column) / 2, column
+        column = round(max(120.0, min(available - 2 * MARGIN, widest)))
+        return float((available - column) // 2), float(column)
 
     def column_rect(self) -> QRectF:
         """The text column in the viewport."""

@@ -1,8 +1,8 @@
 """Messages under each other, laid out only where they are seen. No widget: heights, tops and what is where.
 
 A message's text is a list of pieces. A message that was not seen yet has no pieces, only an estimated
-height; a piece that was not seen yet has only an estimated height too. Coordinates are those of the whole
-column, y downwards.
+height; a piece that was not seen yet has only an estimated height too. All heights are whole pixels.
+Coordinates are those of the whole column, y downwards.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from views.models.focus import MessageId
 from views.models.transcript import ShownMessage
@@ -146,7 +147,7 @@ class ReadingColumn:
         if piece.exact:
             return False
         before = piece.height
-        piece.height = piece.measure(self.text_width(item))
+        piece.height = float(ceil(piece.measure(self.text_width(item))))
         piece.exact = True
         if piece.height == before:
             return False
@@ -207,12 +208,12 @@ class ReadingColumn:
             return
         if not item.built:
             text = item.message.text
-            y += max(len(text) / TEXT_COLUMNS, text.count("\n")) * _LINE + WAITING
+            y += ceil(max(len(text) / TEXT_COLUMNS, text.count("\n"))) * _LINE + WAITING
         elif not item.pieces:
             y += WAITING
         for number, piece in enumerate(item.pieces):
             if not piece.exact:
-                piece.height = piece.estimate(width)
+                piece.height = float(ceil(piece.estimate(width)))
             y += piece.gap if number else 0.0
             piece.top = y
             y += piece.height

@@ -94,6 +94,8 @@ class TokenPiece(Piece):
         self.boxes: list[Box] = []
         self.spaces = QPolygonF()
         self.tints: tuple[object, list[PaintedTint]] | None = None
+        #: Counts how often the piece was laid out; a picture of another count is out of date.
+        self.version = 0
 
     @property
     def text_layout(self) -> QTextLayout | None:
@@ -136,6 +138,7 @@ class TokenPiece(Piece):
         self._layout = layout
         self._place_boxes(cells, layout)
         self.tints = None
+        self.version += 1
         return y
 
     def box_at(self, point: QPointF) -> Box | None:
@@ -219,13 +222,13 @@ def _range(start: int, length: int, color: QColor) -> QTextLayout.FormatRange:
 def cut_spans(message: ShownMessage, theme: Theme, first: int) -> list[TokenPiece]:
     """Pieces for the spans from number ``first`` on."""
     track = message.track
-    spans = track.spans
+    spans, tokens = track.spans, track.tokens
     pieces: list[TokenPiece] = []
-    begun, size = first, 0
+    begun, size, last = first, 0, len(spans) - 1
     for number in range(first, len(spans)):
-        text = track[spans[number][1] - 1].text
+        text = tokens[spans[number][1] - 1].text
         size += len(text) + 1
-        if text.endswith("\n") or size >= LONGEST or number + 1 == len(spans):
+        if size >= LONGEST or number == last or text.endswith("\n"):
             start, end = track.start(spans[begun][0]), track.end(spans[number][1] - 1)
             pieces.append(TokenPiece(message, theme, begun, number + 1, start, end))
             begun, size = number + 1, 0

@@ -18,6 +18,7 @@ from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.tokens import Measure, measured, prominence
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.paint import LEVELS, sequential_scale
+from views.piece_pictures import PiecePictures
 from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
 from views.theme import Theme
@@ -40,6 +41,7 @@ class TokenView(ReadingArea):
         self.setAccessibleName("Tokens of the conversation")
         self._measure: Measure = "surprisal"
         self._asked: set[MessageId] = set()
+        self._pictures = PiecePictures()
         model.tokens_changed.connect(self._tokens_changed)
         model.was_reset.connect(self._asked.clear)
 
@@ -86,6 +88,9 @@ class TokenView(ReadingArea):
             fresh[0] = old
         pieces.extend(fresh)
 
+    def pieces_settled(self) -> None:
+        self._pictures.keep_only({piece for _, piece in self.visible() if isinstance(piece, TokenPiece)})
+
     def piece_shown(self, item: Item, piece: Piece, rect: QRectF) -> None:
         message = item.message
         bare = not len(message.track) and bool(message.text) and message.state != "streaming"
@@ -96,7 +101,25 @@ class TokenView(ReadingArea):
     # --- painting
 
     def paint_piece(self, painter: QPainter, item: Item, piece: Piece, clip: QRectF) -> None:
-        if not isinstance(piece, TokenPiece) or piece.text_layout is None:
+        if not isinstance(piece, TokenPiece):
+            return
+        self._pictures.paint(painter, item, piece, self._picture_key(item), self._paint_tokens)
+        current = self.focus_model.current
+        if current is not None and current.message_id == item.message.id:
+            for box in piece.boxes:
+                span = box.cell.span
+                if span and current.start < span[1] and span[0] < current.end:
+                    self._paint_focus(painter, box)
+
+    def _picture_key(self, item: Item) -> tuple[object, ...]:
+        """Everything but the piece itself that a picture of it depends on."""
+        ground = "bubble" if item.message.role == "user" else "surface"
+        width = self.column.text_width(item)
+        return self._measure, getattr(self.theme.colors, ground), width, self.devicePixelRatioF()
+
+    def _paint_tokens(self, painter: QPainter, item: Item, piece: TokenPiece) -> None:
+        """Paint tints, white space, chips and text, but not the focus."""
+        if piece.text_layout is None:
             return
         for rect, color, line, line_color in self._tints(item, piece):
             painter.fillRect(rect, color)
@@ -111,12 +134,6 @@ class TokenView(ReadingArea):
                 painter.drawRoundedRect(box.rect.adjusted(1, 3, -1, -3), 4, 4)
         painter.setPen(self.theme.color("text"))
         piece.text_layout.draw(painter, QPointF(0, 0))
-        current = self.focus_model.current
-        if current is not None and current.message_id == item.message.id:
-            for box in piece.boxes:
-                span = box.cell.span
-                if span and current.start < span[1] and span[0] < current.end:
-                    self._paint_focus(painter, box)
 
     def _tints(self, item: Item, piece: TokenPiece) -> list[PaintedTint]:
         """The piece's tints, kept until the measure, the theme or the tokens change."""

@@ -229,3 +229,29 @@ def test_a_special_token_is_not_broken_at_a_lines_end(
     settle(view)
     assert len(boxes(view, "r")) == 40
     assert len({box.rect.top() for box in boxes(view, "r")}) > 3
+
+
+def differing(one: QImage, other: QImage) -> float:
+    """Share of the pixels that differ."""
+    pixels = [(x, y) for x in range(one.width()) for y in range(one.height())]
+    return sum(one.pixel(x, y) != other.pixel(x, y) for x, y in pixels) / len(pixels)
+
+
+def test_what_is_painted_from_a_picture_looks_like_what_was_painted_first(
+    view: Any, shown: Any, make_token: Any, settle: Any
+) -> None:
+    def grab() -> QImage:
+        return view.viewport().grab().toImage()  # type: ignore[no-any-return]
+
+    shown.focus.clear()
+    settle(view)
+    shown.chat.set_measure("entropy")
+    entropy = grab()
+    shown.chat.set_measure("surprisal")
+    painted, pictured, again = grab(), grab(), grab()
+    assert pictured == again
+    assert differing(painted, pictured) < 0.0005
+    assert differing(painted, entropy) > 0.002
+    shown.transcript.set_track("r", TokenTrack([make_token(0, "Other", probability=0.01)]))
+    settle(view)
+    assert differing(grab(), again) > 0.002
