@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
+from app.collecting import Collector
 from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
 from app.controllers.downloads import DownloadsController
@@ -94,6 +95,7 @@ class App(QObject):
             layout=self.widgets.window.save_layout,
             parent=self,
         )
+        self.collector = Collector(self)
         self.shell = Shell(self)
         self.examples = ExamplesController(
             chat=self.chat, generation=self.generation, models=self.models, parent=self
@@ -138,6 +140,7 @@ class App(QObject):
         ended = [worker.shut_down(max(0.0, deadline - time.monotonic())) for worker in workers]
         ended.append(self.monitor.close())
         self.tracks.close()
+        self.collector.stop()
         self.history.close()
         self._lock.unlock()
         window.hold_close(False)
@@ -216,6 +219,7 @@ class App(QObject):
 
     def _after_paint(self) -> None:
         self.painted.emit()
+        self.collector.start()
         if self._second:
             self.faults.report(
                 kind="second-window",

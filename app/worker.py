@@ -22,7 +22,9 @@ from inference.running import RunHandle
 
 logger = logging.getLogger(__name__)
 
-FRAME_SECONDS = 0.033
+#: Each frame costs the window some 3 ms of Python, during which a decode loop on a CPU has to wait for its
+#: turn.
+FRAME_SECONDS = 0.05
 
 
 class SessionLike(Protocol):
