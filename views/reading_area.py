@@ -37,7 +37,6 @@ MARGIN = 32
 #: Width of the scroll bar in the style sheet.
 SCROLL_BAR = 10
 _NEAR_END = 8
-_LEFT_MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 
 class Place(NamedTuple):
