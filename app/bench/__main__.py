@@ -1,0 +1,134 @@
+"""``python -m app.bench``: what the window costs, in figures and in ratios to a reference of the same run.
+
+Runs of a bare script and of the window alternate, so that a busy machine disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+_ENVIRONMENT = {"QT_QPA_PLATFORM": "offscreen"} if sys.platform.startswith("linux") else {}
+
+
+def measure(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a part in a process of its own and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=_ENVIRONMENT | dict(os.environ),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{module} {' '.join(arguments)} failed:\n{done.stderr}")
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def in_window(part: str, *arguments: str) -> dict[str, Any]:
+    """Run a part of the window's benchmarks; its clock starts here."""
+    return measure("app.bench.in_window", part, "--launched", str(time.time()), *arguments)
+
+
+def decode(options: argparse.Namespace) -> dict[str, Any]:
+    """Decode speed with the window open and streaming against a bare script; stalls of the GUI thread
+    meanwhile.
+    """
+    sizes = ("--tokens", str(options.tokens), "--repeats", str(options.repeats))
+    bare: list[float] = []
+    window: list[float] = []
+    stalls: list[dict[str, float]] = []
+    for _ in range(options.rounds):
+        bare += measure("app.bench.bare", *sizes)["rates"]
+        figures = in_window("decode", *sizes)
+        window += figures["rates"]
+        stalls.append(figures["generating"])
+    script, shown = statistics.median(bare), statistics.median(window)
+    return {
+        "tokens_per_second": {"bare": round(script, 1), "window": round(shown, 1)},
+        "window_to_bare": round(shown / script, 3),
+        "goal": 0.95,
+        "stalls_ms": worst(stalls),
+        "stalls_goal_ms": {"p99": 16, "longest": 100},
+    }
+
+
+def start(options: argparse.Namespace) -> dict[str, Any]:
+    """From the launch to the painted window, the model and the first token; stalls; memory."""
+    runs = [in_window("start") for _ in range(options.rounds)]
+    median = {
+        name: round(statistics.median(run[name] for run in runs), 3)
+        for name in (
+            "painted_seconds",
+            "loaded_seconds",
+            "first_token_seconds",
+            "first_token_after_send_seconds",
+            "close_seconds",
+        )
+    }
+    memory = {
+        name: round(statistics.median(run[name] for run in runs) / 1e6)
+        for name in ("window_memory", "idle_memory")
+    }
+    return {
+        **median,
+        "painted_goal_seconds": 1.5,
+        "painted_to_goal": round(median["painted_seconds"] / 1.5, 3),
+        "torch_at_paint": any(run["torch_at_paint"] for run in runs),
+        "memory_mb": memory,
+        "stalls_ms": worst([run["start_and_load"] for run in runs]),
+        "stalls_goal_ms": {"longest": 400},
+    }
+
+
+def long(options: argparse.Namespace) -> dict[str, Any]:
+    """Stalls while a scripted reply grows to 20,000 tokens, against those while it grows to the first
+    2,000.
+    """
+    short = in_window("long", "--tokens", "2000", "--per-second", str(options.per_second))
+    whole = in_window("long", "--tokens", str(options.length), "--per-second", str(options.per_second))
+    few, many = short["long_transcript"], whole["long_transcript"]
+    return {
+        "tokens": options.length,
+        "tokens_per_second": options.per_second,
+        "stalls_ms": worst([many]),
+        "stalls_ms_of_2000_tokens": worst([few]),
+        "p99_to_short": round(many["p99"] / max(few["p99"], 0.1), 2),
+        "change_of_view_ms": worst([whole["long_transcript_switch"]]),
+        "stalls_goal_ms": {"p99": 16, "longest": 100},
+    }
+
+
+def worst(stalls: list[dict[str, float]]) -> dict[str, float]:
+    """The worst figures of several runs, in milliseconds."""
+    return {name: round(max(stall[name] for stall in stalls), 1) for name in ("p50", "p99", "longest")}
+
+
+def main() -> None:
+    """Run the chosen parts and print one JSON object."""
+    parts = {"decode": decode, "start": start, "long": long}
+    parser = argparse.ArgumentParser(prog="python -m app.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; default: all")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="replies a run (default 3)")
+    parser.add_argument("--tokens", type=int, default=200, help="longest reply (default 200)")
+    parser.add_argument("--length", type=int, default=20_000, help="tokens of the long reply")
+    parser.add_argument("--per-second", type=float, default=200.0, help="speed of the long reply")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - parts.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    figures: dict[str, Any] = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
+    for name in options.parts or parts:
+        print(f"{name} ...", file=sys.stderr)
+        figures[name] = parts[name](options)
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
