@@ -32,7 +32,10 @@ from inference.session import Session
 if TYPE_CHECKING:
     from inference.steering import TokenSpan
 
-_METHODS = "atman,atman-target-rows,atman-first-order,leave-one-out,re-embedding,gradient-x-input,integrated-gradients"
+_METHODS = (
+    "atman,atman-target-rows,atman-first-order,leave-one-out,"
+    "re-embedding,gradient-x-input,integrated-gradients"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

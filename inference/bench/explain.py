@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from inference.bench.full_passes import Duration, FullPasses, timed
 from inference.bench.passages import made_up_text, passage_of
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report
 from inference.session import Session
@@ -65,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass
 class _Round:
-    """What one method took in one round, in wall and CPU seconds."""
+    """What one method took in one round; ``naive`` and ``plain`` are single passes, measured before and
+    after it.
+    """
 
-    seconds: float
-    cpu_seconds: float
-    naive_seconds: float
-    naive_cpu_seconds: float
-    prefill_seconds: float
+    took: Duration
+    naive: Duration
+    plain: Duration
     tokens: int
     passes: int
     peak: int
@@ -108,100 +109,74 @@ class _Bench:
         """Every method against the naive loop, in turn, several rounds."""
         names = self.arguments.methods.split(",")
         passage = self._passage(self.arguments.prompt_tokens)
-        self._naive(passage, 2)
+        full = FullPasses(self.model, passage)
+        full.naive(2)
         rounds: dict[str, list[_Round]] = {name: [] for name in names}
         for _ in range(self.arguments.rounds):
             for name in names:
-                rounds[name].append(self._round(passage, name))
+                rounds[name].append(self._round(full, passage, name))
         exact = rounds["atman"][0].scores if "atman" in rounds else None
+        every = [each for of_method in rounds.values() for each in of_method]
         return {
             "prompt_tokens": passage.length,
             "rounds": self.arguments.rounds,
             "naive": {
                 "forward_passes": passage.length + 1,
-                "seconds": round(statistics.median(e.naive_seconds for r in rounds.values() for e in r), 2),
+                "seconds": round(
+                    statistics.median(each.naive.wall for each in every) * (passage.length + 1), 2
+                ),
                 "sampled_passes": self.arguments.naive_passes * 2,
             },
-            "plain_peak_bytes": self._plain_peak(passage),
-            "methods": {name: _summary(each, exact) for name, each in rounds.items()},
+            "plain_peak_bytes": full.plain_peak(),
+            "methods": {name: _summary(each, passage, exact) for name, each in rounds.items()},
         }
 
     def lengths(self) -> Iterator[dict[str, Any]]:
         """Cost of exact AtMan against prompt length, token by token."""
-        from inference.attribution import atman
+        from inference.attribution.methods import method_named
 
         for length in map(int, self.arguments.lengths.split(",")):
             passage = self._passage(length)
             task = self._task(passage, "atman")
-            cost = atman.cost(task)
-            naive, _ = self._naive(passage, 1)
-            seconds, _ = _timed(lambda task=task: _run("atman", task))  # type: ignore[misc]
+            cost = method_named("atman").cost(task)
+            naive = FullPasses(self.model, passage).naive(1)
+            took = timed(partial(_run, "atman", task))
             yield {
                 "prompt_tokens": passage.length,
                 "forward_passes": task.reader.passes,
                 "token_forwards": task.reader.tokens,
                 "naive_token_forwards": (passage.length + 1) * len(passage.read_ids),
                 "estimated_seconds": round(task.read_seconds * (1 + cost.tokens / len(passage.read_ids)), 2),
-                "seconds": round(seconds + task.read_seconds, 2),
-                "naive_seconds": round(naive * (passage.length + 1), 2),
+                "seconds": round(took.wall + task.read_seconds, 2),
+                "naive_seconds": round(naive.wall * (passage.length + 1), 2),
                 "memory_estimate": cost.memory,
             }
 
-    def _round(self, passage: Passage, name: str) -> _Round:
+    def _round(self, full: FullPasses, passage: Passage, name: str) -> _Round:
         import torch
 
-        passes = self.arguments.naive_passes
-        before, before_cpu = self._naive(passage, passes)
-        task = self._task(passage, name)
+        count = self.arguments.naive_passes
+        naive, plain = full.naive(count), full.plain(count)
         cuda = self.loaded.device.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         scores: list[float] = []
-        seconds, cpu_seconds = _timed(lambda: scores.extend(_run(name, task)))
-        peak = torch.cuda.max_memory_allocated() if cuda else 0
-        after, after_cpu = self._naive(passage, passes)
-        factor = (passage.length + 1) / 2
-        return _Round(
-            seconds=seconds + task.read_seconds,
-            cpu_seconds=cpu_seconds + task.read_seconds,
-            naive_seconds=(before + after) * factor,
-            naive_cpu_seconds=(before_cpu + after_cpu) * factor,
-            prefill_seconds=task.read_seconds,
-            tokens=task.reader.tokens,
-            passes=task.reader.passes,
-            peak=peak,
-            scores=scores,
-        )
-
-    def _naive(self, passage: Passage, passes: int) -> tuple[float, float]:
-        """Mean (wall, CPU) seconds of a full pass with one token suppressed."""
-        import torch
-
-        ids = torch.tensor([passage.read_ids], device=self.loaded.device)
-        size, dtype = ids.shape[1], self.model.dtype
-        causal = torch.full((size, size), torch.finfo(dtype).min, dtype=dtype, device=ids.device).triu(1)
+        tasks: list[Task] = []
 
         def work() -> None:
-            for number in range(passes):
-                mask = causal.clone()
-                mask[:, number * passage.length // passes] += -2.3
-                with torch.no_grad():
-                    logits = self.model(ids, attention_mask=mask[None, None], use_cache=False).logits
-                logits[0, -1].sum().item()
+            tasks.append(self._task(passage, name))
+            scores.extend(_run(name, tasks[0]))
 
-        seconds, cpu_seconds = _timed(work)
-        return seconds / passes, cpu_seconds / passes
-
-    def _plain_peak(self, passage: Passage) -> int:
-        """Most GPU bytes during a plain forward pass with its cache; 0 on a CPU."""
-        import torch
-
-        if self.loaded.device.type != "cuda":
-            return 0
-        torch.cuda.reset_peak_memory_stats()
-        with torch.no_grad():
-            self.model(torch.tensor([passage.read_ids], device=self.loaded.device), use_cache=True)
-        return int(torch.cuda.max_memory_allocated())
+        took = timed(work)
+        return _Round(
+            took=took,
+            naive=(naive + full.naive(count)) * 0.5,
+            plain=(plain + full.plain(count)) * 0.5,
+            tokens=tasks[0].reader.tokens,
+            passes=tasks[0].reader.passes,
+            peak=torch.cuda.max_memory_allocated() if cuda else 0,
+            scores=scores,
+        )
 
     def _passage(self, length: int) -> Passage:
         return passage_of(self.loaded.tokenizer, self.text, length, self.arguments.target_tokens)
@@ -238,36 +213,30 @@ def _run(name: str, task: Task) -> list[float]:
     return scores
 
 
-def _summary(rounds: Sequence[_Round], exact: list[float] | None) -> dict[str, Any]:
+def _summary(rounds: Sequence[_Round], passage: Passage, exact: list[float] | None) -> dict[str, Any]:
     from inference.attribution.comparison import spearman
 
-    def median(of: Callable[[_Round], float], digits: int = 2) -> float:
-        return round(statistics.median(map(of, rounds)), digits)
+    def median(of: Callable[[_Round], float]) -> float:
+        return round(statistics.median(map(of, rounds)), 3)
 
     first = rounds[0]
-    length = len(first.scores)
+    count, length = passage.length + 1, len(passage.read_ids)
     row: dict[str, Any] = {
-        "seconds": median(lambda each: each.seconds, 3),
-        "naive / this": median(lambda each: each.naive_seconds / each.seconds),
-        "naive / this, CPU time": median(lambda each: each.naive_cpu_seconds / each.cpu_seconds),
-        "plain passes": median(lambda each: each.seconds / each.prefill_seconds),
+        "seconds": median(lambda each: each.took.wall),
+        "naive / this": median(lambda each: each.naive.wall * count / each.took.wall),
+        "naive / this, CPU time": median(lambda each: each.naive.cpu * count / each.took.cpu),
+        "plain passes": median(lambda each: each.took.wall / each.plain.wall),
+        "of_count": median(lambda each: each.plain.wall * each.tokens / length / each.took.wall),
+        "of_count, CPU time": median(lambda each: each.plain.cpu * each.tokens / length / each.took.cpu),
         "forward_passes": first.passes,
         "token_forwards": first.tokens,
         "peak_bytes": max(each.peak for each in rounds),
     }
     if exact is not None:
-        strongest = _strongest(exact)
         row["spearman"] = spearman(exact, first.scores)
-        row["same_of_ten"] = len(strongest & _strongest(first.scores)) if length >= 10 else None
+        row["same_of_ten"] = len(_strongest(exact) & _strongest(first.scores))
     return row
 
 
 def _strongest(scores: Sequence[float]) -> set[int]:
     return set(sorted(range(len(scores)), key=lambda index: -abs(scores[index]))[:10])
-
-
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds of a piece of work."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu

@@ -20,7 +20,7 @@ from inference.documents.terms import terms
 from inference.events import IndexRequest, Source
 from inference.running import RunHandle, new_run_id
 
-_DEPTH = 20
+_DEPTH = 10
 _MODES: dict[str, dict[str, Any]] = {
     "vectors": {"mode": "vectors"},
     "words": {"mode": "words"},

@@ -76,7 +76,7 @@ def searching(folder: Path, passages: int) -> dict[str, Any]:
         )
         for _ in range(_ROUNDS)
     ]
-    times = [_timed(lambda one=one: _search(store, *one)) for one in queries[2:]]  # type: ignore[misc]
+    times = [_timed(lambda one=one: _search(store, *one)) for one in queries[2:]]
     deleted = _timed(lambda: store.delete(["d0"]))
     return {
         "figure": "search",

@@ -70,7 +70,7 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
         yield Answer(run_id=request.run_id, text=prompting.REFUSAL, sources=(), found=False, seconds=seconds)
         return
     text, ending = "", None
-    for event in session.run(_generate_request(request, question, sources), handle):
+    for event in session.run(generate_request(request, question, sources), handle):
         if isinstance(event, ENDINGS):
             ending = event
             break
@@ -124,7 +124,8 @@ def prompt_source(source: Source) -> prompting.Source:
     return prompting.Source(text=source.text, label=f"{Path(source.file).name}, {source.unit} {source.page}")
 
 
-def _generate_request(request: AskRequest, question: str, sources: Sequence[Source]) -> GenerateRequest:
+def generate_request(request: AskRequest, question: str, sources: Sequence[Source]) -> GenerateRequest:
+    """What the model is asked, in the format that the built-in one is trained on."""
     style = prompting.AnswerStyle.SENTENCE if request.whole_sentences else prompting.AnswerStyle.SPAN
     messages = prompting.build_messages(question, [prompt_source(source) for source in sources], style=style)
     return GenerateRequest(

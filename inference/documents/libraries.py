@@ -122,6 +122,12 @@ class Libraries:
                 library = self._open[path] = Library(path, self._embedder(known_embedder(path) or embedder))
             return library
 
+    def adopt(self, library: Library) -> None:
+        """Take in a library that is open already."""
+        with self._lock:
+            self._open[library.folder.resolve()] = library
+            self._embedders.setdefault(library.embedder.name, library.embedder)
+
     def close(self) -> None:
         """Close all of them."""
         with self._lock:

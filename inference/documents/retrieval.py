@@ -172,7 +172,7 @@ def _reranked(
 
 
 def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
-    """The best passage of each page, so that the list shows as many places as it has rows; then the others."""
+    """The best passage of each page, so that the list shows as many places as rows; then the others."""
     seen: set[tuple[str, int]] = set()
     first: list[Ranked] = []
     others: list[Ranked] = []

@@ -73,7 +73,7 @@ class PassageStore:
                 pa.field("vector", pa.list_(pa.float32(), dimensions)),
             ]
         )
-        self._table = self._db.create_table(TABLE, schema=self._schema, exist_ok=True)
+        self._table: Any = self._db.create_table(TABLE, schema=self._schema, exist_ok=True)
         if not self._indices():
             self._index_terms()
 
