@@ -3,9 +3,9 @@
 Suppressing key k adds ``ln f`` to its scores. To first order the target's log-probability then changes by
 ``ln f * g_k``, where ``g_k`` is its derivative with respect to the bias of k in all layers; so the score
 of a segment is ``-ln f`` times the sum of its tokens' derivatives (multiplicative mode: ``(1 - f)`` times
-the derivatives with respect to the keys' scales). One forward and one backward pass, about four forward
-passes' time with the recomputation that long prompts need; it can disagree with the exact scores far from
-factor 1: use it to rank, those to tell.
+the derivatives with respect to the keys' scales). One forward and one backward pass, about
+three and a half forward passes' time; it can disagree with the exact scores far from factor 1: use it to
+rank, those to tell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from inference.attribution.gradients import gradient_rows, gradient_tokens
+from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec
 
@@ -54,14 +54,16 @@ def derivatives(task: Task) -> Tensor:
     length = len(task.passage.read_ids)
     with torch.inference_mode(False), torch.enable_grad():
         point = torch.full((1, length), float(multiplicative), device=task.reader.device, requires_grad=True)
-        logits = task.reader.differentiable(
+        reading = task.reader.differentiable(
             task.ids.clone(),
             task.rows,
             bias=None if multiplicative else point,
             factors=point if multiplicative else None,
             layers=task.suppression.layers,
+            recompute=must_recompute(task),
         )
-        (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
+        with reading as logits:
+            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
     return slopes[:, 0, : task.passage.length].float().cpu()
 
 

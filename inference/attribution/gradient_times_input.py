@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from inference.attribution.gradients import gradient_rows, gradient_tokens, segment_sums
+from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute, segment_sums
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec
 
@@ -34,7 +34,10 @@ def score(task: Task) -> Iterator[Scores]:
     ids = task.ids
     with torch.inference_mode(False), torch.enable_grad():
         embeddings = task.reader.embedding(ids.clone()).detach().clone().requires_grad_(True)
-        logits = task.reader.differentiable(ids, task.rows, embeddings=embeddings)
-        (slopes,) = gradient_rows(task, task.objective.values(logits)[0], embeddings)
+        reading = task.reader.differentiable(
+            ids, task.rows, embeddings=embeddings, recompute=must_recompute(task)
+        )
+        with reading as logits:
+            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], embeddings)
         by_token = (slopes[:, 0].float() * embeddings[0].detach().float()).sum(-1)
     yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, by_token))

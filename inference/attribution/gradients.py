@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inference.attribution.budget import free_memory
 from inference.attribution.task import Cost, Task
 from inference.errors import NotAvailable
 
@@ -58,6 +59,11 @@ def gradient_tokens(task: Task, *, passes: int) -> Cost:
     layers = int(task.reader.model.config.get_text_config(decoder=True).num_hidden_layers)
     memory = layers * task.budget.row_bytes(length, length, task.rows)
     return Cost(passes=passes, tokens=passes * length * (1 + 2 * backward), memory=memory)
+
+
+def must_recompute(task: Task) -> bool:
+    """Whether the activations of all layers would take more than half of the memory that is free."""
+    return gradient_tokens(task, passes=1).memory > free_memory(task.reader.device) // 2
 
 
 def segment_sums(task: Task, by_token: Tensor) -> Tensor:

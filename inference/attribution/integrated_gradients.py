@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inference.attribution.budget import in_batches
-from inference.attribution.gradients import gradient_rows, gradient_tokens, segment_sums
+from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute, segment_sums
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec, ParameterSpec
 
@@ -55,7 +55,7 @@ def cost(task: Task) -> Cost:
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once, after the last step."""
     steps = int(task.setting("steps", SPEC))
-    ids = task.ids
+    ids, recompute = task.ids, must_recompute(task)
     with torch.inference_mode(False):
         embeddings = task.reader.embedding(ids.clone()).detach().clone()[0]
     way = embeddings - _baseline(task, embeddings)
@@ -66,8 +66,9 @@ def score(task: Task) -> Iterator[Scores]:
         with torch.inference_mode(False), torch.enable_grad():
             left = 1.0 - (number + 0.5) / steps
             point = (embeddings - left * way).unsqueeze(0).requires_grad_(True)
-            logits = task.reader.differentiable(ids, task.rows, embeddings=point)
-            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
+            reading = task.reader.differentiable(ids, task.rows, embeddings=point, recompute=recompute)
+            with reading as logits:
+                (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
         part: Tensor = (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
         return part
 

@@ -10,7 +10,8 @@ the keys of one layer, not of all.
 from __future__ import annotations
 
 import inspect
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from inference.attention_masks import (
     masks_in_layers,
     scaled_keys,
 )
-from inference.attribution.quantized_gradients import differentiable_layers
+from inference.attribution.differentiable import differentiable_layers, recomputed_layers
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
 from inference.steering import REMOVED
@@ -144,6 +145,7 @@ class Reader:
             masks = self._masks(factors.log().clamp(min=REMOVED), first, rows.shape[1], layers, stack)
             return self._call(rows, keep, cache=cache, mask=masks)
 
+    @contextmanager
     def differentiable(
         self,
         ids: Tensor,
@@ -153,8 +155,9 @@ class Reader:
         factors: Tensor | None = None,
         layers: tuple[int, int] | None = None,
         embeddings: Tensor | None = None,
-    ) -> Tensor:
-        """Read all tokens with a graph back to what changes them.
+        recompute: bool = False,
+    ) -> Iterator[Tensor]:
+        """Read all tokens with a graph back to what changes them; the backward pass belongs into the block.
 
         Args:
             ids: (batch, tokens).
@@ -163,17 +166,26 @@ class Reader:
             factors: (1, tokens) scale of each key; or
             layers: First and last layer that ``bias`` or ``factors`` act in.
             embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``.
+            recompute: Save memory by computing layers again in the backward pass.
+
+        Yields:
+            (batch, keep, vocabulary) logits.
         """
         with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():
             stack.enter_context(differentiable_layers(self.model))
+            if recompute:
+                stack.enter_context(recomputed_layers(self.model))
             if bias is not None:
                 masks = self._masks(bias, 0, ids.shape[1], checked_layers(layers, self.layout), stack)
-                return self._call(ids, keep, mask=masks)
+                yield self._call(ids, keep, mask=masks)
+                return
             cache = None
             if factors is not None:
-                cache = DynamicCache(config=self.model.config)
+                # One that stores nothing: a layer that is computed again must find it as it was.
+                cache = Cache(layers=[_PrefixLayer(None, None, 0) for _ in self.layout.layer_kinds])
+                cache = cache if self.shares_prefixes else DynamicCache(config=self.model.config)
                 stack.enter_context(scaled_keys(cache, factors, checked_layers(layers, self.layout)))
-            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+            yield self._call(ids, keep, cache=cache, embeddings=embeddings)
 
     def hidden(self, ids: Tensor, start: int) -> Tensor:
         """The last, normed hidden states (batch, tokens, hidden) of tokens after a shared prefix of
@@ -231,13 +243,16 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     to.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, start: int) -> None:
+    def __init__(self, keys: Tensor | None, values: Tensor | None, start: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys, values)
-        self._prefix_keys, self._prefix_values = keys[:, :, :start], values[:, :, :start]
+        self.is_initialized = True
+        self._prefix_keys = keys[:, :, :start] if keys is not None and start else None
+        self._prefix_values = values[:, :, :start] if values is not None and start else None
         self._length = start
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        if self._prefix_keys is None or self._prefix_values is None:
+            return key_states, value_states
         rows = len(key_states)
         return (
             torch.cat([self._prefix_keys.expand(rows, -1, -1, -1), key_states], dim=-2),

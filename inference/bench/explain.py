@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -236,6 +236,10 @@ def _summary(rounds: Sequence[_Round], passage: Passage, exact: list[float] | No
         row["spearman"] = spearman(exact, first.scores)
         row["same_of_ten"] = len(_strongest(exact) & _strongest(first.scores))
     return row
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 def _strongest(scores: Sequence[float]) -> set[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -122,9 +124,29 @@ def test_a_model_without_gradients_says_so(
 ) -> None:
     made = task(tiny_llama, "word")
     plain = made.reader.differentiable
-    monkeypatch.setattr(made.reader, "differentiable", lambda *a, **k: plain(*a, **k).detach())
+
+    @contextmanager
+    def cut_off(*arguments: Any, **named: Any) -> Iterator[Tensor]:
+        with plain(*arguments, **named) as logits:
+            yield logits.detach()
+
+    monkeypatch.setattr(made.reader, "differentiable", cut_off)
     with pytest.raises(NotAvailable, match="backward"):
         scored(first_order, made)
+
+
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_layers_computed_again_give_the_same_gradients(
+    mode: str, tiny_llama: Any, task: Any, scored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = (first_order, gradient_times_input, integrated_gradients)
+    plain = [scored(method, task(tiny_llama, "word", mode=mode)) for method in methods]
+    for method in methods:
+        monkeypatch.setattr(method, "must_recompute", lambda _: True)
+    for method, expected in zip(methods, plain, strict=True):
+        found = scored(method, task(tiny_llama, "word", mode=mode))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert not any("forward" in vars(module) for module in tiny_llama.modules())
 
 
 def test_gradients_work_inside_inference_mode(tiny_llama: Any, task: Any, scored: Any) -> None:

@@ -1,20 +1,24 @@
-"""Gradients through 4-bit layers on a CPU.
+"""Gradients where they need help: through 4-bit layers on a CPU, and in little memory.
 
-There bitsandbytes multiplies with a fused kernel that has no backward pass and drops the graph without a word
-(``matmul_4bit`` with ``packing_format_for_cpu``; bitsandbytes 0.50), so a gradient would come out as zero.
-Within :func:`differentiable_layers` such a layer gets one: the gradient of ``y = x W^T`` with respect to x
-is ``g W``, and W is what the layer itself makes of the identity matrix. On a GPU bitsandbytes has its own
-backward pass.
+On a CPU bitsandbytes multiplies with a fused kernel that has no backward pass and drops the graph without
+a word (``matmul_4bit`` with ``packing_format_for_cpu``; bitsandbytes 0.50), so a gradient would come out
+as zero. Within :func:`differentiable_layers` such a layer gets one: the gradient of ``y = x W^T`` with
+respect to x is ``g W``, and W is what the layer itself makes of the identity matrix. On a GPU bitsandbytes
+has its own backward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from inference.attention_masks import decoder_layers
 
 
 @contextmanager
@@ -28,6 +32,22 @@ def differentiable_layers(model: nn.Module) -> Iterator[None]:
     finally:
         for module in changed:
             del module.forward
+
+
+@contextmanager
+def recomputed_layers(model: nn.Module) -> Iterator[None]:
+    """Within the block, a model's layers keep their inputs alone and are computed again in the backward pass.
+
+    The block must hold the forward pass; the cache that it is given, if any, must not change.
+    """
+    layers = list(decoder_layers(model))
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 def _drops_gradients(module: nn.Module) -> bool:
