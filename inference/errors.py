@@ -82,7 +82,9 @@ class ContextFull(InferenceError):
     """The prompt, or prompt and reply together, do not fit into the context."""
 
     kind = "context-full"
-    default_hint = "Shorten the prompt, or let the app drop the oldest turns (Sampling, When the context is full)."
+    default_hint = (
+        "Shorten the prompt, or let the app drop the oldest turns (Sampling, When the context is full)."
+    )
 
 
 class EmptyPrompt(InferenceError):
@@ -146,6 +148,13 @@ class UnreadableFile(InferenceError):
 
     kind = "unreadable-file"
     default_hint = "Check that the file opens in another program and that you may read it."
+
+
+class PasswordNeeded(InferenceError):
+    """A document is protected, and its password is missing or wrong."""
+
+    kind = "password"
+    default_hint = "Type the document's password."
 
 
 class InternalError(InferenceError):

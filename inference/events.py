@@ -347,6 +347,7 @@ class IndexRequest(Request):
     files are read, deleted ones go. Cancelling keeps all that was done, and the same request goes on from
     there: pausing is cancelling and asking again. ``passwords`` are (file, password) pairs; they are not
     kept. ``embedder`` is "builtin" or a sentence-transformers folder and fixed once the library is made.
+    ``drop_unread`` takes out what was found and not read yet: cancelling for good.
     """
 
     library: str
@@ -354,6 +355,7 @@ class IndexRequest(Request):
     remove: tuple[str, ...] = ()
     passwords: tuple[tuple[str, str], ...] = ()
     embedder: str = "builtin"
+    drop_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +370,20 @@ class SearchRequest(Request):
     mode: SearchMode = "both"
     rerank: bool = False
     files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderPageRequest(Request):
+    """A page of a PDF as a picture -> :class:`PageRendered`.
+
+    ``page`` counts from 1; ``scale`` is pixels a point. Fails with kind "password" where the file is protected
+    and ``password`` is missing or wrong.
+    """
+
+    file: str
+    page: int
+    scale: float = 1.0
+    password: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1109,6 +1125,26 @@ class Hits(Event):
     hits: tuple[Source, ...]
     found: bool
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRendered(Event):
+    """A page's picture: ``rgb`` holds ``height`` rows of ``width`` pixels, three bytes each.
+
+    ``pages`` is how many the document has, ``points`` the size of this one. ``transform`` (a, b, c, d, e, f)
+    leads from PDF points in the page's user space to the picture: (x, y) stands at (ax + cy + e) of its width
+    and (bx + dy + f) of its height.
+    """
+
+    event: ClassVar[str] = "page"
+    file: str
+    page: int
+    pages: int
+    width: int
+    height: int
+    points: tuple[float, float]
+    transform: tuple[float, float, float, float, float, float]
+    rgb: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from inference.events import (
     ListModelsRequest,
     LoadRequest,
     RelatedTokensRequest,
+    RenderPageRequest,
     RenderRequest,
     Request,
     ScoreRequest,
@@ -47,6 +48,7 @@ from inference.running import RunHandle
 
 if TYPE_CHECKING:
     from inference.documents.libraries import Libraries
+    from inference.documents.rendering import PageRenderer
     from inference.engine import Engine
     from inference.loaded_model import LoadedModel
 
@@ -73,6 +75,7 @@ HANDLERS: dict[type[Request], str] = {
     LibraryRequest: "inference.documents.handlers:open_library",
     IndexRequest: "inference.documents.handlers:index",
     SearchRequest: "inference.documents.handlers:search",
+    RenderPageRequest: "inference.documents.handlers:render_page",
     AskRequest: "inference.documents.handlers:ask",
 }
 
@@ -85,11 +88,13 @@ class Session:
         handlers: Who answers which request; entries may be added.
         libraries: The open libraries of documents; made by the first request that needs them. Sessions of
             several threads may share one, so that the embedder is in memory once.
+        pages: Draws pages of documents; made by the first request that needs it.
     """
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.libraries: Libraries | None = None
+        self.pages: PageRenderer | None = None
         self.handlers: dict[type[Request], str | Handler] = dict(HANDLERS)
 
     def run(self, request: Request, handle: RunHandle) -> Iterator[Event]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inference.documents.libraries import Libraries
-from inference.events import AskRequest, Event, IndexRequest, LibraryRequest, SearchRequest
+from inference.events import AskRequest, Event, IndexRequest, LibraryRequest, RenderPageRequest, SearchRequest
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ def search(session: Session, request: SearchRequest, handle: RunHandle) -> Itera
     from inference.documents.retrieval import search as run
 
     yield run(_libraries(session).open(request.library), request)
+
+
+def render_page(session: Session, request: RenderPageRequest, handle: RunHandle) -> Iterator[Event]:
+    """A page of a PDF as a picture -> PageRendered."""
+    from inference.documents.rendering import PageRenderer
+
+    if session.pages is None:
+        session.pages = PageRenderer()
+    handle.check()
+    yield session.pages.render(request, handle)
 
 
 def ask(session: Session, request: AskRequest, handle: RunHandle) -> Iterator[Event]:

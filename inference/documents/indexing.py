@@ -70,6 +70,9 @@ class _Indexing:
         )
         rows = ledger.rows()
         found = scan(ledger.roots(), rows, ledger.excluded())
+        if self._request.drop_unread:
+            ledger.change_roots(add=(), remove=[file for file in found.files if file not in rows])
+            found = scan(ledger.roots(), rows, ledger.excluded())
         self._forget([rows[file] for file in found.gone])
         for root in found.empty:
             yield self._list_refused(

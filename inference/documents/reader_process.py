@@ -69,7 +69,7 @@ def serve(pipe: Connection, memory_limit: int) -> None:
         memory_limit: Bytes of address space beyond which the process gets no more (where the system can do
             it).
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _limit_memory(memory_limit)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while (request := pipe.recv()) is not None:
@@ -124,7 +124,8 @@ def _says_something(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its parent has ended, however that ended."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -30,6 +30,16 @@ def open_pdf(path: Path, password: str | None) -> Document:
     Raises:
         UnreadableDocument: It is damaged, or protected by a password that is missing or wrong.
     """
+    pdf = open_pdf_file(path, password)
+    return Document(pages=_pages(pdf), page_count=len(pdf), title=_title(pdf))
+
+
+def open_pdf_file(path: Path, password: str | None) -> pdfium.PdfDocument:
+    """PDFium's own document, with at least one page.
+
+    Raises:
+        UnreadableDocument: It is damaged, or protected by a password that is missing or wrong.
+    """
     try:
         pdf = pdfium.PdfDocument(path, password=password)
         count = len(pdf)
@@ -37,7 +47,7 @@ def open_pdf(path: Path, password: str | None) -> Document:
         raise _reason(error, password) from error
     if count == 0:
         raise UnreadableDocument("damaged", "The PDF has no pages.")
-    return Document(pages=_pages(pdf), page_count=count, title=_title(pdf))
+    return pdf
 
 
 def _reason(error: pdfium.PdfiumError, password: str | None) -> UnreadableDocument:
