@@ -1,4 +1,4 @@
-"""One reply that is being written: to the transcript at once, to the disk at least twice a second."""
+"""One reply that is being written: to the transcript at once, to the disk at least every second."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from inference.events import (
 from inference.running import RunHandle
 from views.models.transcript import TranscriptModel
 
-_SAVE_MS = 500
+_SAVE_MS = 800
 
 
 class ReplyWriter(QObject):
