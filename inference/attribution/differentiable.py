@@ -24,7 +24,7 @@ from inference.attention_masks import decoder_layers
 @contextmanager
 def differentiable_layers(model: nn.Module) -> Iterator[None]:
     """Within the block, all layers of a model pass gradients on."""
-    changed = [module for module in model.modules() if _drops_gradients(module)]
+    changed: list[Any] = [module for module in model.modules() if _drops_gradients(module)]
     for module in changed:
         module.forward = _with_backward(module.forward, int(module.in_features))
     try:
@@ -74,7 +74,7 @@ class _Frozen(torch.autograd.Function):
         return plain(inputs.detach())
 
     @staticmethod
-    def backward(context: Any, slopes: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, slopes: Tensor) -> tuple[Tensor, None, None]:
         unit = torch.eye(context.width, dtype=slopes.dtype, device=slopes.device)
         with torch.no_grad():
             transposed = context.plain(unit) - context.plain(torch.zeros_like(unit[:1]))
