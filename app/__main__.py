@@ -14,19 +14,26 @@ def main(arguments: list[str] | None = None) -> int:
     if sys.platform == "win32":
         # On Windows torch cannot load its libraries once Qt has loaded its own.
         import torch  # noqa: F401
-    offscreen_if_headless(tour=options.tour is not None)
+    tour: str | None = options.tour
+    if has_no_display():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        if tour is None:
+            print("There is no display to open a window on. The tour runs offscreen instead, into tour/.")
+            tour = "tour"
     from app.running import run, run_tour
 
-    if options.tour is not None:
-        return run_tour(Path(options.tour), profile=options.profile)
-    return run(profile=options.profile, paths=tuple(options.paths), safe_mode=options.safe_mode)
+    if tour is not None:
+        return run_tour(Path(tour), profile=options.profile)
+    paths = tuple(str(Path(path).resolve()) for path in options.paths)
+    return run(profile=options.profile, paths=paths, safe_mode=options.safe_mode)
 
 
-def offscreen_if_headless(*, tour: bool) -> None:
-    """Let the tour draw into memory where there is no display."""
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if tour and sys.platform.startswith("linux") and not display:
-        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+def has_no_display() -> bool:
+    """Whether a window cannot be opened (Linux without X11 and Wayland) and nothing else was chosen for
+    Qt.
+    """
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in names)
 
 
 def _parser() -> argparse.ArgumentParser:
