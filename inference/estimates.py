@@ -17,8 +17,8 @@ from inference.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
 from inference.packing import bytes_held, stored_method, stored_quantization
 from inference.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
 
-#: Tokens that are read at once in a prefill; sets the size of its intermediate tensors.
-PREFILL_CHUNK = 512
+#: Most tokens that are read at once in a prefill, by device; sets the size of its intermediate tensors.
+PREFILL_CHUNK = {"cpu": 512, "cuda": 2048}
 
 #: A conversation needs at least this much context; a model that can't have it does not fit.
 SMALLEST_CONTEXT = 512
@@ -184,7 +184,7 @@ def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
     config = files.text_config
     width = architecture.hidden_size(config)
     inner = architecture.first_int(config, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
-    activations = PREFILL_CHUNK * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
+    activations = PREFILL_CHUNK[device] * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
     logits = 4 * 4 * architecture.first_int(config, "vocab_size")
     return activations + logits + (_CUDA_CONTEXT if device == "cuda" else 0)
 

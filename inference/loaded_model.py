@@ -96,6 +96,11 @@ def release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give glibc's free lists back to the system: it keeps what large tensors leave, in fragments."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library, which has no such call
             ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -29,7 +29,7 @@ from inference.errors import (
 )
 from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress, Quantization
 from inference.loaded_model import LoadedModel, release_memory
-from inference.quantization import check_quantization
+from inference.quantization import BITSANDBYTES, check_quantization
 from inference.running import RunHandle
 from inference.tokenizers import check_tokenizer, end_ids, load_tokenizer
 
@@ -126,6 +126,8 @@ def _load_files(
     check_tokenizer(tokenizer, config)
     model = building.build(files, config, plan, reporter)
     reporter.check()
+    if plan.quantization in BITSANDBYTES or files.gguf is not None:
+        release_memory()  # the unpacked tensors' garbage is larger than the model
     model.train(False)
     model.requires_grad_(False)
     _read_generation_config(model, files)

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 from inference.background import Reporter
 from inference.checkpoints import load_pickle
 from inference.errors import ModelDamaged
+from inference.loaded_model import trim_heap
 
 if TYPE_CHECKING:
     import torch
 
     from inference.model_files import ModelFiles
+
+
+#: Bytes that are read between two trims of the heap: converting tensor after tensor would otherwise leave
+#: holes of up to the size of the whole model.
+_TRIM_EVERY = 256 * 2**20
 
 
 class ByteCounter:
@@ -23,11 +29,15 @@ class ByteCounter:
         self._reporter = reporter
         self._stage = stage
         self._total = total
-        self._done = 0
+        self._done = self._untrimmed = 0
 
     def add(self, nbytes: int) -> None:
         """Count a tensor that was read; raises RunCancelled if the run was cancelled."""
         self._done += nbytes
+        self._untrimmed += nbytes
+        if self._untrimmed >= _TRIM_EVERY:
+            trim_heap()
+            self._untrimmed = 0
         self._reporter.report(self._stage, min(self._done, self._total), self._total, "bytes")
 
 

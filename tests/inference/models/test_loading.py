@@ -253,7 +253,7 @@ def test_unloading_frees_the_weights_whoever_holds_the_model(tmp_path: Path, loa
     event = loading.unload(loaded, run_id=5)
     assert list(model.parameters()) == []
     assert weights > 200e6
-    assert event.freed > 0.9 * weights
+    assert event.freed > 0.7 * weights  # the rest of the process grows and shrinks meanwhile
     assert event.memory.weights == 0
 
 
