@@ -9,12 +9,16 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSi
 
 from views.theme import Theme
 
-#: Example prompts: a title, and the text that goes into the input.
+#: Example prompts that the built-in model can take, too: a title, and the text that goes into the input.
 EXAMPLES = (
-    ("Tell a story", "Tell a short story about a lighthouse keeper and a storm."),
-    ("Answer a question", "Which is the longest river in the world, and how do people measure it?"),
-    ("Explain something", "Explain to a child why the sky is blue."),
-    ("Write code", "Write a Python function that counts the vowels in a text."),
+    ("Tell a fable", "Write a fable about a fox and a crow."),
+    (
+        "Answer from a text",
+        "[1] The Nile is 6,650 kilometres long.\n[2] The Danube is 2,850 kilometres long.\n\n"
+        "How long is the Danube?",
+    ),
+    ("Make a list", "Name five animals."),
+    ("Write a recipe", "How do I make tomato soup?"),
 )
 
 

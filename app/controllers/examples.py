@@ -11,7 +11,7 @@ from app.controllers.generation import Generation
 from app.view_models import ViewModels
 from views.models.focus import TokenSpan
 
-_QUESTION = "Tell a short story about a lighthouse keeper and a storm."
+_QUESTION = "Write a fable about a fox and a crow."
 
 
 class ExamplesController(QObject):

@@ -77,7 +77,7 @@ class TestComposer:
 class TestEmptyChat:
     def test_an_example_goes_into_the_input(self, shown: Any, qtbot: Any) -> None:
         qtbot.mouseClick(child(shown.window, "example0"), Qt.MouseButton.LeftButton)
-        assert "lighthouse" in shown.chat.composer.text()
+        assert "fox" in shown.chat.composer.text()
 
     def test_without_a_model_it_says_what_to_do(self, shown: Any, qtbot: Any) -> None:
         shown.chat.empty.set_state("no-model")
