@@ -1,0 +1,77 @@
+"""Feeds rows to the training loop from worker processes that compose and tokenize them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from dialogues import DialogueMaker
+from network import PackedLlama
+from packing import PackedRow, RowPacker, TokenizedProse
+from plan import Plan
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A packed row as tensors (see packing.PackedRow)."""
+
+    tokens: Tensor
+    targets: Tensor
+    weights: Tensor
+    positions: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, row: PackedRow) -> Batch:
+        """The row's arrays without copying."""
+        return cls(*(torch.from_numpy(getattr(row, name)) for name in cls.__slots__))
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
+        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, so that copies to the GPU overlap with its work."""
+        return Batch(*(getattr(self, name).pin_memory() for name in self.__slots__))
+
+
+class Rows(IterableDataset[Batch]):
+    """Rows from `first_step` on. Worker w of n makes the rows of steps first_step + w, + n, ..."""
+
+    def __init__(
+        self, prose: TokenizedProse, maker: DialogueMaker, tokenizer: Tokenizer, plan: Plan,
+        first_step: int,
+    ) -> None:  # fmt: skip
+        self.prose, self.maker, self.tokenizer = prose, maker, tokenizer
+        self.plan, self.first_step = plan, first_step
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        packer = RowPacker(
+            self.prose, self.maker, self.tokenizer, batch_tokens=self.plan.batch_tokens,
+            # A resumed run goes on with new rows, never with those it has seen.
+            seed=hash((self.plan.seed, self.first_step, number)),
+        )  # fmt: skip
+        for step in range(self.first_step + number, self.plan.steps, count):
+            yield Batch.of(packer.row(self.plan.mixture(step), self.plan.context(step)))
+
+
+def load_batches(rows: Rows, workers: int, pin: bool) -> Iterator[Batch]:
+    """Batches in step order; 0 workers composes in this process."""
+    loader: DataLoader[Batch] = DataLoader(
+        rows, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=pin,
+        multiprocessing_context="fork" if workers else None,
+    )  # fmt: skip
+    return iter(loader)
+
+
+def weighted_loss(model: PackedLlama, batch: Batch, longest: int) -> Tensor:
+    """Mean cross-entropy in nats, weighted as the batch says."""
+    hidden = model(batch.tokens, batch.positions, batch.starts, longest)
+    losses = model.losses(hidden, batch.targets)
+    return (losses * batch.weights).sum() / batch.weights.sum()

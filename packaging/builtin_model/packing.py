@@ -1,0 +1,189 @@
+"""Fills flat rows of tokens with whole documents and conversations, drawn without end.
+
+Each row holds `batch_tokens` tokens. Every document starts anew (its own positions, no attention across), and
+each token carries the weight of predicting its successor: 1 in prose, `prompt_weight` in the user's words,
+`answer_weight` in the assistant's (`chat_weight` where there were no sources).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from dialogues import Dialogue, DialogueMaker
+from numpy.typing import NDArray
+from tokenizer import ASSISTANT, BOS, END, EOS, SPECIAL_TOKENS, SYSTEM, USER
+from tokenizers import Tokenizer
+
+Ids = NDArray[np.uint16]
+Weights = NDArray[np.float32]
+
+_ROLES = (("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT))
+_ROLE_IDS = {role: SPECIAL_TOKENS.index(token) for role, token in _ROLES}
+_BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
+
+
+def most_documents(batch_tokens: int) -> int:
+    """How many documents a row may hold. Kept low: the attention kernel spends time on empty ones, too."""
+    return batch_tokens // 256 + 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Shares of a row's tokens and the weights of its losses."""
+
+    prose: float
+    questions: float
+    chat: float
+    prompt_weight: float
+    answer_weight: float
+    chat_weight: float = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A document ready to be packed: ids (n,) and the weight (n,) of predicting what follows each."""
+
+    ids: Ids
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """tokens, targets, positions (T,) int32; weights (T,) float32; starts (D + 1,) int32, padded with T."""
+
+    tokens: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    weights: Weights
+    positions: NDArray[np.int32]
+    starts: NDArray[np.int32]
+
+
+class TokenizedProse:
+    """All prose as one array of ids, with an offset a document. Each document ends with EOS."""
+
+    def __init__(self, ids: Ids, offsets: NDArray[np.int64]) -> None:
+        self.ids, self.offsets = ids, offsets
+
+    @classmethod
+    def encode(cls, texts: list[str], tokenizer: Tokenizer) -> TokenizedProse:
+        """Tokenizes on all cores."""
+        encodings = tokenizer.encode_batch_fast(texts)
+        parts = [np.array([*encoding.ids, _EOS], dtype=np.uint16) for encoding in encodings]
+        offsets = np.zeros(len(parts) + 1, dtype=np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        return cls(np.concatenate(parts), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def cut(self, index: int, context: int, rng: random.Random) -> Iterator[Piece]:
+        """One document as pieces of at most `context` tokens.
+
+        Long documents are cut at random places. Their later pieces start without BOS, and so do some whole
+        documents, so that the model also knows text that begins in the middle.
+        """
+        ids = self.ids[self.offsets[index] : self.offsets[index + 1]]
+        if rng.random() < 0.8:
+            ids = np.concatenate((np.array([_BOS], dtype=np.uint16), ids))
+        first = rng.randrange(context // 4, context) if len(ids) > context else context
+        cuts = [0, *range(first, len(ids), context), len(ids)]
+        for begin, end in pairwise(cuts):
+            if end - begin > 1:
+                # One token of overlap, so that the first token of a piece is predicted too.
+                yield plain_piece(ids[max(0, begin - 1) : end][-context:])
+
+
+def plain_piece(ids: Ids) -> Piece:
+    """Prose: every next token counts fully."""
+    weights = np.ones(len(ids), dtype=np.float32)
+    weights[-1] = 0
+    return Piece(ids, weights)
+
+
+def encode_dialogue(dialogue: Dialogue, tokenizer: Tokenizer, mixture: Mixture) -> Piece:
+    """A conversation as the chat template renders it; the assistant's turns and their ends weigh more."""
+    answer_weight = mixture.answer_weight if dialogue.sources else mixture.chat_weight
+    ids = [_BOS]
+    weights = [mixture.prompt_weight]
+    for role, text in dialogue.turns:
+        body = tokenizer.encode(text).ids
+        ids += [_ROLE_IDS[role], *body, _END]
+        if role == "assistant":
+            # Predicted from the role's mark and the words: the words and the end of the turn.
+            weights += [answer_weight] * (len(body) + 1) + [mixture.prompt_weight]
+        else:
+            weights += [mixture.prompt_weight] * (len(body) + 2)
+    # What follows the end of an assistant's turn is the user's affair.
+    weights[-1] = 0.0
+    return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
+
+
+class RowPacker:
+    """Draws rows of one mixture. Deterministic for a seed."""
+
+    def __init__(
+        self,
+        prose: TokenizedProse,
+        maker: DialogueMaker,
+        tokenizer: Tokenizer,
+        *,
+        batch_tokens: int,
+        seed: int,
+    ) -> None:
+        self.batch_tokens = batch_tokens
+        self.most_documents = most_documents(batch_tokens)
+        self._rng = random.Random(seed)
+        self._maker, self._tokenizer = maker, tokenizer
+        self._prose = prose
+        self._order: list[int] = []
+
+    def _documents(self, context: int) -> Iterator[Piece]:
+        """Prose without end: every document once an epoch, in a new order."""
+        while True:
+            if not self._order:
+                self._order = self._rng.sample(range(len(self._prose)), len(self._prose))
+            yield from self._prose.cut(self._order.pop(), context, self._rng)
+
+    def _dialogues(self, share: float, mixture: Mixture, context: int, chat: bool) -> Iterator[Piece]:
+        draw = self._maker.draw_chat if chat else self._maker.draw_question
+        room = int(share * self.batch_tokens)
+        while room > 0:
+            piece = encode_dialogue(draw(self._rng), self._tokenizer, mixture)
+            if len(piece.ids) <= context:
+                room -= len(piece.ids)
+                yield piece
+
+    def row(self, mixture: Mixture, context: int) -> PackedRow:
+        """Questions and chat up to their shares, the rest prose; nothing longer than `context`."""
+        pieces = list(self._dialogues(mixture.questions, mixture, context, chat=False))
+        pieces += self._dialogues(mixture.chat, mixture, context, chat=True)
+        room = self.batch_tokens - sum(len(piece.ids) for piece in pieces)
+        while room < 0:
+            room += len(pieces.pop().ids)
+        for piece in self._documents(context):
+            if room == 0:
+                break
+            if len(pieces) >= self.most_documents - 1:
+                room += len(pieces.pop(0).ids)
+            if len(piece.ids) > room:
+                piece = plain_piece(piece.ids[:room])
+            pieces.append(piece)
+            room -= len(piece.ids)
+        return pack(pieces, self.batch_tokens, self.most_documents)
+
+
+def pack(pieces: list[Piece], batch_tokens: int, most_documents: int) -> PackedRow:
+    """Lays pieces end to end; they must fill the row exactly."""
+    lengths = [len(piece.ids) for piece in pieces]
+    starts = np.full(most_documents + 1, batch_tokens, dtype=np.int32)
+    starts[: len(pieces)] = np.cumsum([0, *lengths[:-1]])
+    tokens = np.concatenate([piece.ids for piece in pieces]).astype(np.int32)
+    if len(tokens) != batch_tokens:
+        raise ValueError(f"{len(tokens)} tokens for a row of {batch_tokens}")
+    positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+    weights = np.concatenate([piece.weights for piece in pieces])
+    return PackedRow(tokens, np.roll(tokens, -1), weights, positions, starts)
