@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import signal
 import socket
@@ -52,10 +54,16 @@ def run_tour(folder: Path, *, profile: str | None) -> int:
 class Ending(QObject):
     """Ends the process in order: after the window, after a signal, and with a thread that cannot be
     stopped.
+
+    Taking torch apart object by object would take Python seconds after the window is gone. So the process
+    is left as soon as everything that was registered to run at exit has run; what is registered first runs
+    last.
     """
 
     def __init__(self, app: App) -> None:
         super().__init__()
+        atexit.register(self._leave_at_once)
+        self._status: int | None = None
         self._app = app
         self._threads_ended = True
         app.closed.connect(self._on_closed)
@@ -63,11 +71,19 @@ class Ending(QObject):
             self._listen_to_signals()
 
     def leave(self, status: int) -> None:
-        """Leave at once if a thread is in a call that cannot be interrupted; everything is saved by now."""
+        """End the process with this status, at once if a thread is in a call that cannot be interrupted;
+        everything is saved by now.
+        """
+        self._status = status
         if not self._threads_ended:
+            self._leave_at_once()
+
+    def _leave_at_once(self) -> None:
+        if self._status is not None:
+            logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(status)
+            os._exit(self._status)
 
     @Slot(bool)
     def _on_closed(self, threads_ended: bool) -> None:
