@@ -197,7 +197,7 @@ class ScoreRequest(Request):
     """Probabilities of given text by one prefill -> :class:`PromptScored`, without generating.
 
     The text is ``prompt``, or what the template makes of ``messages``, followed by ``reply_ids`` or
-    ``reply_text``.
+    ``reply_text``. ``attention`` and ``steering`` are controls that it is read under.
     """
 
     messages: tuple[Message, ...] = ()
@@ -205,6 +205,8 @@ class ScoreRequest(Request):
     reply_ids: tuple[int, ...] = ()
     reply_text: str = ""
     candidates: int = 20
+    attention: tuple[AttentionControl, ...] = ()
+    steering: SteeringOptions = SteeringOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +235,9 @@ class ExplainRequest(Request):
     the reply's characters ``target_start`` to ``target_end`` (None: to its end), widened to whole tokens;
     what comes before it in the reply belongs to the context.
 
+    ``attention`` and ``steering`` are the controls that the text was read under: its reading under them is
+    what is explained, and segments are suppressed on top, in the mode and layers of ``steering`` then.
+
     ``given`` holds the segments of granularity "given". ``contrast_id`` asks why the target, which must be
     one token, and not this one. ``settings`` are the method's own parameters by name (:class:`MethodSpec`).
     ``memory_budget`` is the most bytes a batch may take beyond a plain forward pass (None: adapts to what
@@ -257,6 +262,8 @@ class ExplainRequest(Request):
     similarity_threshold: float | None = None
     postprocessing: Postprocessing = "none"
     contrast_id: int | None = None
+    attention: tuple[AttentionControl, ...] = ()
+    steering: SteeringOptions = SteeringOptions()
     settings: tuple[tuple[str, Setting], ...] = ()
     memory_budget: int | None = None
     preview: bool = False
@@ -376,13 +383,13 @@ class SearchRequest(Request):
 class RenderPageRequest(Request):
     """A page of a PDF as a picture -> :class:`PageRendered`.
 
-    ``page`` counts from 1; ``scale`` is pixels a point. Fails with kind "password" where the file is protected
-    and ``password`` is missing or wrong.
+    ``page`` counts from 1; ``width`` is that of the picture in pixels. Fails with kind "password" where the
+    file is protected and ``password`` is missing or wrong.
     """
 
     file: str
     page: int
-    scale: float = 1.0
+    width: int = 800
     password: str | None = None
 
 

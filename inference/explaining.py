@@ -13,7 +13,7 @@ import torch
 
 from inference.attribution import first_order
 from inference.attribution.budget import Budget
-from inference.attribution.from_request import passage_of
+from inference.attribution.from_request import asked
 from inference.attribution.methods import method_named, problem_with, statuses
 from inference.attribution.reader import Reader
 from inference.attribution.score_table import ScoreTable
@@ -65,9 +65,10 @@ def prepare(engine: Engine, request: ExplainRequest, handle: RunHandle) -> tuple
     method = method_named(request.method)
     if problem := problem_with(method, reader):
         raise problem
-    passage, given = passage_of(engine, request)
+    wanted = asked(engine, request)
+    passage = wanted.passage
     segments, granularity = cut(
-        passage, request.granularity, given=given, include_special=request.include_special
+        passage, request.granularity, given=wanted.given, include_special=request.include_special
     )
     vocabulary = int(engine.loaded.model.config.get_text_config(decoder=True).vocab_size)
     task = Task(
@@ -75,12 +76,8 @@ def prepare(engine: Engine, request: ExplainRequest, handle: RunHandle) -> tuple
         passage=passage,
         segments=segments,
         objective=objective(passage, request.contrast_id, vocabulary),
-        suppression=Suppression(
-            factor=request.factor,
-            mode=request.mode,
-            layers=request.layers,
-            similarity_threshold=request.similarity_threshold,
-        ),
+        suppression=_suppression(request, controlled=bool(wanted.controlled)),
+        controlled=wanted.controlled,
         settings=_settings(request, method),
         budget=Budget(engine.loaded.model, reader.device, limit=request.memory_budget),
         per_token=request.target_granularity == "token",
@@ -157,6 +154,16 @@ def _check(request: ExplainRequest) -> None:
     threshold = request.similarity_threshold
     if threshold is not None and not -1.0 <= threshold <= 1.0:
         raise InvalidRequest(f"The similarity threshold is {threshold}; a cosine lies between -1 and 1.")
+
+
+def _suppression(request: ExplainRequest, *, controlled: bool) -> Suppression:
+    """How segments are turned down: under controls in their mode and layers, as the two act together."""
+    return Suppression(
+        factor=request.factor,
+        mode=request.steering.mode if controlled else request.mode,
+        layers=request.steering.layers if controlled else request.layers,
+        similarity_threshold=request.similarity_threshold,
+    )
 
 
 def _embedder(request: ExplainRequest) -> SentenceEmbedder | None:

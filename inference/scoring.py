@@ -12,9 +12,11 @@ from typing import Any
 from inference.detokenizing import TokenTable
 from inference.engine import Engine, Reading
 from inference.events import Candidate, Event, Finished, PromptScored, ScoredToken, ScoreRequest, Seconds
+from inference.forward import KeyFactors
 from inference.prefix import PositionScore, Prefix
 from inference.prompts import Prompt, build_prompt
 from inference.running import RunHandle
+from inference.steered_forward import prompt_factors
 
 
 def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator[Event, Any, None]:
@@ -26,7 +28,7 @@ def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator
     """
     began = time.perf_counter()
     prompt = build_prompt(engine.loaded, engine.table, request)
-    reading = Reading(engine, handle, engine.take_prefix())
+    reading = Reading(engine, handle, engine.take_prefix(), _key_factors(engine, prompt, request))
     try:
         reused = reading.reuse(prompt.ids, scored=request.candidates)
         yield from reading.prefill(prompt.ids, scored=request.candidates)
@@ -42,6 +44,20 @@ def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator
         seconds=Seconds(prefill=time.perf_counter() - began),
         memory=engine.memory(),
     )
+
+
+def _key_factors(engine: Engine, prompt: Prompt, request: ScoreRequest) -> KeyFactors:
+    """The attention factors that the text is read under."""
+    model: Any = engine.loaded.model
+    factors = prompt_factors(
+        prompt.absolute(request.attention),
+        request.steering,
+        spans=prompt.offsets,
+        ids=prompt.ids,
+        text=prompt.text,
+        embeddings=model.get_input_embeddings().weight,
+    )
+    return KeyFactors(factors, request.steering)
 
 
 def scored_tokens(

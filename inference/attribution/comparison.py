@@ -74,10 +74,8 @@ def random_curve(task: Task, steps: int) -> DeletionCurve:
 def _logprob_without(task: Task, gone: Sequence[int]) -> float:
     """The target's value when some segments' tokens are removed from the prompt."""
     task.check()
-    tokens = {token for index in gone for token in task.segments[index].tokens}
-    row = [token for place, token in enumerate(task.passage.read_ids) if place not in tokens]
-    logits = task.reader.reread(torch.tensor([task.readable(row)], device=task.reader.device), 0, task.rows)
-    return float(task.objective.values(logits).sum())
+    tokens = [token for index in gone for token in task.segments[index].tokens]
+    return float(task.values_without([tokens], 0).sum())
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute
+from inference.attribution.reader import Factors
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec
 
@@ -47,24 +48,19 @@ def score(task: Task) -> Iterator[Scores]:
 
 
 def derivatives(task: Task) -> Tensor:
-    """(rows, N) derivatives of the objective with respect to each key's bias (or scale), at the neutral
-    point.
+    """(rows, N) derivatives of the objective with respect to the logarithm of each key's factor, where it
+    is read.
     """
-    multiplicative = task.suppression.mode == "multiplicative"
-    length = len(task.passage.read_ids)
+    suppression = task.suppression
     with torch.inference_mode(False), torch.enable_grad():
-        point = torch.full((1, length), float(multiplicative), device=task.reader.device, requires_grad=True)
+        point = task.base_factors.unsqueeze(0).to(task.reader.device).clone().requires_grad_(True)
+        factors = Factors(point, suppression.mode, suppression.layers)
         reading = task.reader.differentiable(
-            task.ids.clone(),
-            task.rows,
-            bias=None if multiplicative else point,
-            factors=point if multiplicative else None,
-            layers=task.suppression.layers,
-            recompute=must_recompute(task),
+            task.ids.clone(), task.rows, factors, recompute=must_recompute(task)
         )
         with reading as logits:
             (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
-    return slopes[:, 0, : task.passage.length].float().cpu()
+    return (slopes[:, 0] * point[0].detach()).float().cpu()
 
 
 def _step(task: Task, factors: Tensor) -> Tensor:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inference.attribution.passage import Passage, Region
 from inference.errors import InvalidRequest
 from inference.events import AttentionControl, ExplainRequest, ScoreRequest, TextSpan
 from inference.prompts import Prompt, build_prompt
-from inference.steering import TokenSpan
+from inference.steered_forward import prompt_factors
+from inference.steering import TokenSpan, is_neutral
 
 if TYPE_CHECKING:
     from inference.engine import Engine
 
 
-def passage_of(engine: Engine, request: ExplainRequest) -> tuple[Passage, tuple[TokenSpan, ...]]:
-    """The passage, and the characters of the segments that were given.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants explained.
+
+    Attributes:
+        passage: The context and the target.
+        given: The characters of the segments that were given.
+        controlled: One factor a context token that the passage is read under; empty if it is read plainly.
+    """
+
+    passage: Passage
+    given: tuple[TokenSpan, ...]
+    controlled: tuple[float, ...]
+
+
+def asked(engine: Engine, request: ExplainRequest) -> Asked:
+    """Read a request.
 
     Raises:
         InvalidRequest: The target is empty, lies outside of the reply, or a given span does.
@@ -32,7 +48,24 @@ def passage_of(engine: Engine, request: ExplainRequest) -> tuple[Passage, tuple[
     else:
         passage = _selected(engine, request, prompt, reply_at)
     passage.check(engine.loaded.context_length)
-    return passage, tuple(_absolute(prompt, reply_at, span) for span in request.given)
+    given = tuple(_absolute(prompt, reply_at, span) for span in request.given)
+    return Asked(passage, given, _controlled(engine, request, prompt, passage))
+
+
+def _controlled(
+    engine: Engine, request: ExplainRequest, prompt: Prompt, passage: Passage
+) -> tuple[float, ...]:
+    """The factors of the controls that the text was read under."""
+    model: Any = engine.loaded.model
+    factors = prompt_factors(
+        prompt.absolute(request.attention),
+        request.steering,
+        spans=[(0, 0) if each else span for span, each in zip(passage.spans, passage.special, strict=True)],
+        ids=passage.ids,
+        text=passage.text,
+        embeddings=model.get_input_embeddings().weight,
+    )
+    return () if is_neutral(factors) else factors
 
 
 def _score_request(request: ExplainRequest, reply_text: str | None = None) -> ScoreRequest:

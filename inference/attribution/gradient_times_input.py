@@ -31,11 +31,11 @@ def cost(task: Task) -> Cost:
 
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once."""
-    ids = task.ids
+    ids, base = task.ids, task.base_factors.unsqueeze(0)
     with torch.inference_mode(False), torch.enable_grad():
         embeddings = task.reader.embedding(ids.clone()).detach().clone().requires_grad_(True)
         reading = task.reader.differentiable(
-            ids, task.rows, embeddings=embeddings, recompute=must_recompute(task)
+            ids, task.rows, task.steering_of(base), embeddings=embeddings, recompute=must_recompute(task)
         )
         with reading as logits:
             (slopes,) = gradient_rows(task, task.objective.values(logits)[0], embeddings)

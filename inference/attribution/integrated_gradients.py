@@ -55,7 +55,8 @@ def cost(task: Task) -> Cost:
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once, after the last step."""
     steps = int(task.setting("steps", SPEC))
-    ids, recompute = task.ids, must_recompute(task)
+    ids, base = task.ids, task.base_factors.unsqueeze(0)
+    recompute = must_recompute(task)
     with torch.inference_mode(False):
         embeddings = task.reader.embedding(ids.clone()).detach().clone()[0]
     way = embeddings - _baseline(task, embeddings)
@@ -66,7 +67,9 @@ def score(task: Task) -> Iterator[Scores]:
         with torch.inference_mode(False), torch.enable_grad():
             left = 1.0 - (number + 0.5) / steps
             point = (embeddings - left * way).unsqueeze(0).requires_grad_(True)
-            reading = task.reader.differentiable(ids, task.rows, embeddings=point, recompute=recompute)
+            reading = task.reader.differentiable(
+                ids, task.rows, task.steering_of(base), embeddings=point, recompute=recompute
+            )
             with reading as logits:
                 (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
         part: Tensor = (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from inference.attribution.budget import in_batches
@@ -32,16 +31,13 @@ def cost(task: Task) -> Cost:
 
 def score(task: Task) -> Iterator[Scores]:
     """Exact scores; segments of one length go together."""
-    ids = list(task.passage.read_ids)
+    length = len(task.passage.read_ids)
 
     def work(batch: Sequence[int]) -> Tensor:
-        start = first_read(task, batch)
-        rows = [task.readable(without(task, index, ids)[start:]) for index in batch]
-        logits = task.reader.reread(torch.tensor(rows, device=task.reader.device), start, task.rows)
-        return task.objective.values(logits).cpu()
+        return task.values_without([task.segments[index].tokens for index in batch], first_read(task, batch))
 
     def rows(left: Sequence[int]) -> int:
-        return removal_rows(task, left, len(ids), task.rows)
+        return removal_rows(task, left, length, task.rows)
 
     for batch, values in in_batches(removal_order(task), rows, work, task.budget, task.check):
         yield Scores(indices=tuple(batch), values=(task.base - values).T)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,6 +33,26 @@ from inference.attribution.differentiable import differentiable_layers, recomput
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
 from inference.steering import REMOVED
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Attention factors of keys.
+
+    Attributes:
+        values: (batch or 1, keys) by position; keys after the last have factor 1.
+        mode: How they act.
+        layers: First and last layer that they act in, both included; None is all.
+    """
+
+    values: Tensor
+    mode: SteeringMode = "log-additive"
+    layers: tuple[int, int] | None = None
+
+    def log_bias(self) -> Tensor:
+        """:func:`inference.steering.log_bias` of the values, with a gradient where they are above 0."""
+        positive = self.values > 0
+        return torch.where(positive, torch.where(positive, self.values, 1.0).log(), REMOVED)
 
 
 class Reader:
@@ -78,82 +99,47 @@ class Reader:
         shared_between_layers = bool(getattr(config, "num_kv_shared_layers", 0))
         return self._layout is not None and not self._layout.recurrent and not shared_between_layers
 
-    def read(self, ids: Tensor, keep: int) -> Tensor:
-        """Read a passage as it is and keep its cache for the readings that follow.
+    def read(self, ids: Tensor, keep: int, factors: Factors | None = None) -> Tensor:
+        """Read a passage and keep its cache for the readings that follow.
 
         Args:
             ids: (1, tokens).
             keep: At how many last positions logits are wanted.
+            factors: That the whole passage is read under.
 
         Returns:
             (1, keep, vocabulary) logits.
         """
         cache = DynamicCache() if self.shares_prefixes else None
-        with torch.no_grad():
-            logits = self._call(ids, keep, cache=cache)
+        with ExitStack() as stack, torch.no_grad():
+            logits = self._steered(ids, keep, factors, 0, cache, stack)
         layers: Any = cache.layers if cache is not None else []
         self._prefix = [(layer.keys, layer.values) for layer in layers]
         return logits
 
-    def reread(self, ids: Tensor, start: int, keep: int) -> Tensor:
-        """Read other tokens after the first ``start`` tokens of the passage.
+    def reread(self, ids: Tensor, start: int, keep: int, factors: Factors | None = None) -> Tensor:
+        """Read other tokens, or the same ones under other factors, after the first ``start`` tokens of the
+        passage.
 
         Args:
             ids: (batch, tokens) that follow the shared prefix.
             start: Length of the prefix; 0 where prefixes cannot be shared.
             keep: At how many last positions logits are wanted.
+            factors: By position, those of the prefix included; they act on the queries from ``start`` on.
 
         Returns:
             (batch, keep, vocabulary) logits.
         """
-        with torch.no_grad():
-            return self._call(ids, keep, cache=self._shared(start) if start else None)
-
-    def suppressed(
-        self,
-        ids: Tensor,
-        factors: Tensor,
-        *,
-        start: int,
-        keep: int,
-        mode: SteeringMode,
-        layers: tuple[int, int] | None,
-    ) -> Tensor:
-        """Read the same tokens under attention factors, one set of factors a row.
-
-        Args:
-            ids: (1, tokens), the whole passage.
-            factors: (batch, context) by position. Keys before ``start`` may have factors, but they act on the
-                queries from ``start`` on only.
-            start: First position that is read again; the pass begins at 0 where prefixes cannot be shared.
-            keep: At how many last positions logits are wanted.
-            mode: How factors act.
-            layers: First and last layer that they act in; None is all.
-
-        Returns:
-            (batch, keep, vocabulary) logits.
-        """
-        layers = checked_layers(layers, self.layout)
-        first = start if self.shares_prefixes else 0
-        rows = ids[:, first:].expand(len(factors), -1)
         with ExitStack() as stack, torch.no_grad():
-            cache = self._shared(first) if self.shares_prefixes else None
-            if mode == "multiplicative":
-                cache = cache if cache is not None else DynamicCache(config=self.model.config)
-                stack.enter_context(scaled_keys(cache, factors, layers))
-                return self._call(rows, keep, cache=cache)
-            masks = self._masks(factors.log().clamp(min=REMOVED), first, rows.shape[1], layers, stack)
-            return self._call(rows, keep, cache=cache, mask=masks)
+            return self._steered(ids, keep, factors, start, self._shared(start) if start else None, stack)
 
     @contextmanager
     def differentiable(
         self,
         ids: Tensor,
         keep: int,
+        factors: Factors | None = None,
         *,
-        bias: Tensor | None = None,
-        factors: Tensor | None = None,
-        layers: tuple[int, int] | None = None,
         embeddings: Tensor | None = None,
         recompute: bool = False,
     ) -> Iterator[Tensor]:
@@ -162,10 +148,9 @@ class Reader:
         Args:
             ids: (batch, tokens).
             keep: At how many last positions logits are wanted.
-            bias: (1, tokens) additive bias of each key; or
-            factors: (1, tokens) scale of each key; or
-            layers: First and last layer that ``bias`` or ``factors`` act in.
-            embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``.
+            factors: May carry a gradient.
+            embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``; may carry a
+                gradient.
             recompute: Save memory by computing layers again in the backward pass.
 
         Yields:
@@ -175,17 +160,46 @@ class Reader:
             stack.enter_context(differentiable_layers(self.model))
             if recompute:
                 stack.enter_context(recomputed_layers(self.model))
-            if bias is not None:
-                masks = self._masks(bias, 0, ids.shape[1], checked_layers(layers, self.layout), stack)
-                yield self._call(ids, keep, mask=masks)
-                return
-            cache = None
-            if factors is not None:
-                # One that stores nothing: a layer that is computed again must find it as it was.
-                cache = Cache(layers=[_PrefixLayer(None, None, 0) for _ in self.layout.layer_kinds])
-                cache = cache if self.shares_prefixes else DynamicCache(config=self.model.config)
-                stack.enter_context(scaled_keys(cache, factors, checked_layers(layers, self.layout)))
-            yield self._call(ids, keep, cache=cache, embeddings=embeddings)
+            yield self._steered(ids, keep, factors, 0, None, stack, embeddings)
+
+    def _steered(
+        self,
+        ids: Tensor,
+        keep: int,
+        factors: Factors | None,
+        start: int,
+        cache: Cache | None,
+        stack: ExitStack,
+        embeddings: Tensor | None = None,
+    ) -> Tensor:
+        """A call of the model under factors; what must be undone after it goes onto the stack."""
+        if factors is None:
+            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+        layers = checked_layers(factors.layers, self.layout)
+        if factors.mode == "multiplicative":
+            cache = cache if cache is not None else self._storing_nothing()
+            stack.enter_context(scaled_keys(cache, factors.values, layers))
+            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+
+        def masks_of(bias: Tensor) -> Masks:
+            return attention_masks(
+                self.layout, bias, query_start=start, query_count=ids.shape[1], dtype=self.dtype
+            )
+
+        bias = factors.log_bias()
+        masks = masks_of(bias)
+        if layers is not None:
+            neutral = masks_of(torch.zeros_like(bias))
+            stack.enter_context(masks_in_layers(self.model, masks, neutral, layers))
+        return self._call(ids, keep, mask=masks, cache=cache, embeddings=embeddings)
+
+    def _storing_nothing(self) -> Cache:
+        """A cache through which keys pass, so that they can be scaled. Where layers carry no state it
+        stores none of them, so that a layer that is computed again finds it as it was.
+        """
+        if not self.shares_prefixes:
+            return DynamicCache(config=self.model.config)
+        return Cache(layers=[_PrefixLayer(None, None, 0) for _ in self.layout.layer_kinds])
 
     def hidden(self, ids: Tensor, start: int) -> Tensor:
         """The last, normed hidden states (batch, tokens, hidden) of tokens after a shared prefix of
@@ -203,17 +217,6 @@ class Reader:
     def forget(self) -> None:
         """Let go of the shared prefix."""
         self._prefix = []
-
-    def _masks(
-        self, bias: Tensor, start: int, count: int, layers: tuple[int, int] | None, stack: ExitStack
-    ) -> Masks:
-        def of(each: Tensor) -> Masks:
-            return attention_masks(self.layout, each, query_start=start, query_count=count, dtype=self.dtype)
-
-        masks = of(bias)
-        if layers is not None:
-            stack.enter_context(masks_in_layers(self.model, masks, of(torch.zeros_like(bias)), layers))
-        return masks
 
     def _call(
         self, ids: Tensor, keep: int, *, mask: Any = None, cache: Any = None, embeddings: Tensor | None = None

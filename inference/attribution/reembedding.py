@@ -83,7 +83,9 @@ def _by_hidden_states(task: Task) -> Iterator[Scores]:
     whole, sums = states.mean(0), torch.cat([torch.zeros_like(states[:1]), states.cumsum(0)])
 
     def work(batch: Sequence[int]) -> Tensor:
-        start = first_read(task, batch)
+        # The kept prefix was read under the controls of the passage, if any; an embedding is of the text
+        # alone.
+        start = 0 if task.controlled else first_read(task, batch)
         rows = [without(task, index, ids)[start:] for index in batch]
         if not rows[0]:
             return torch.ones(len(rows))  # nothing is left to embed, so nothing in common

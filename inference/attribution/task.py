@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference.attribution.budget import Budget
 from inference.attribution.passage import Passage
-from inference.attribution.reader import Reader
+from inference.attribution.reader import Factors, Reader
 from inference.attribution.targets import Objective
 from inference.events import MethodSpec, SegmentSpan, Setting, SteeringMode
 from inference.related_tokens import cosines
@@ -81,6 +81,8 @@ class Task:
         budget: Sizes of batches.
         per_token: Whether a row for each target token is wanted; else one row, or rows that add up to it,
             will do.
+        controlled: One factor a context token that the passage is read under as it is, in the mode and
+            layers of ``suppression``; empty: all 1.
         check: Raises :class:`~inference.errors.RunCancelled` once the run was cancelled.
         embedder: For re-embedding; None if there is none.
         base: (T,) the objective's values as things are; set by :meth:`read`.
@@ -95,6 +97,7 @@ class Task:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     budget: Budget
     per_token: bool = False
+    controlled: tuple[float, ...] = ()
     check: Callable[[], None] = lambda: None
     embedder: SentenceEmbedder | None = None
     base: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -114,11 +117,24 @@ class Task:
     def read(self) -> None:
         """Read the passage as it is: base values, the shared prefix, and how long it takes."""
         begin = time.perf_counter()
-        self.base = self.objective.values(self.reader.read(self.ids, self.rows))[0].cpu()
+        logits = self.reader.read(self.ids, self.rows, self.steering_of(self.base_factors.unsqueeze(0)))
+        self.base = self.objective.values(logits)[0].cpu()
         self.read_seconds = time.perf_counter() - begin
 
+    @property
+    def base_factors(self) -> Tensor:
+        """(N,) factors that the passage is read under as it is."""
+        return torch.tensor(self.controlled) if self.controlled else torch.ones(self.passage.length)
+
+    def steering_of(self, values: Tensor) -> Factors | None:
+        """(batch, N) factors as the reader takes them; None where they change nothing."""
+        if bool((values == 1.0).all()):
+            return None
+        return Factors(values.to(self.reader.device), self.suppression.mode, self.suppression.layers)
+
     def factors(self, index: int) -> Tensor:
-        """(N,) factors that suppress a segment, and related tokens where they are asked for.
+        """(N,) factors that suppress a segment, and related tokens where they are asked for; those that the
+        passage is read under come on top.
 
         A related token's factor is :func:`inference.steering.neighbour_factor` of its cosine.
         """
@@ -141,13 +157,29 @@ class Task:
 
     def suppressed_values(self, indices: Sequence[int], start: int) -> Tensor:
         """(segments, T) values of the objective with one segment suppressed in each, from a position on."""
-        logits = self.reader.suppressed(
-            self.ids,
-            torch.stack([self.factors(index) for index in indices]).to(self.reader.device),
-            start=start,
-            keep=self.rows,
-            mode=self.suppression.mode,
-            layers=self.suppression.layers,
+        factors = self.base_factors * torch.stack([self.factors(index) for index in indices])
+        rows = self.ids[:, start:].expand(len(indices), -1)
+        return self.objective.values(
+            self.reader.reread(rows, start, self.rows, self.steering_of(factors))
+        ).cpu()
+
+    def values_without(self, gone: Sequence[Sequence[int]], start: int) -> Tensor:
+        """(rows, T) values of the objective with some tokens removed from the prompt, as many in each row.
+
+        Args:
+            gone: For each row the positions that are removed.
+            start: Where reading begins; nothing before it is removed.
+        """
+        ids, base = self.passage.read_ids, self.base_factors.tolist()
+        rows, factors = [], []
+        for row in map(set, gone):
+            rows.append(self.readable([ids[at] for at in range(start, len(ids)) if at not in row]))
+            factors.append([base[at] for at in range(len(base)) if at not in row])
+        logits = self.reader.reread(
+            torch.tensor(rows, device=self.reader.device),
+            start,
+            self.rows,
+            self.steering_of(torch.tensor(factors)),
         )
         return self.objective.values(logits).cpu()
 

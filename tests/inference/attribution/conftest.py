@@ -185,6 +185,7 @@ def task(passage: Passage) -> Callable[..., Task]:
         useful_tokens: int = 64,
         include_special: bool = False,
         embedder: Any = None,
+        controlled: tuple[float, ...] = (),
         **suppression: Any,
     ) -> Task:
         reader = Reader(model)
@@ -199,6 +200,7 @@ def task(passage: Passage) -> Callable[..., Task]:
             budget=Budget(model, reader.device, limit=2**28, useful_tokens=useful_tokens),
             per_token=per_token,
             embedder=embedder,
+            controlled=controlled and (*controlled, *[1.0] * (chosen.length - len(controlled))),
         )
         made.read()
         return made

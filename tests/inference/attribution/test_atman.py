@@ -12,7 +12,16 @@ import transformers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
-from inference.attribution import atman, coarse_to_fine, first_order, target_rows
+from inference.attribution import (
+    atman,
+    coarse_to_fine,
+    first_order,
+    gradient_times_input,
+    integrated_gradients,
+    leave_one_out,
+    reembedding,
+    target_rows,
+)
 from inference.attribution.passage import Passage, Region
 from inference.attribution.reader import Reader
 from inference.attribution.task import Task
@@ -143,14 +152,14 @@ def test_memory_that_runs_out_halves_the_batch(
 ) -> None:
     expected = scored(atman, task(tiny_llama, "token"))
     made = task(tiny_llama, "token", useful_tokens=10_000)
-    plain: Callable[..., Tensor] = made.reader.suppressed
+    plain: Callable[..., Tensor] = made.reader.reread
 
-    def short(ids: Tensor, factors: Tensor, **more: Any) -> Tensor:
-        if len(factors) > 3:
+    def short(ids: Tensor, *more: Any) -> Tensor:
+        if len(ids) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(ids, factors, **more)
+        return plain(ids, *more)
 
-    monkeypatch.setattr(made.reader, "suppressed", short)
+    monkeypatch.setattr(made.reader, "reread", short)
     torch.testing.assert_close(scored(atman, made), expected, atol=1e-5, rtol=0)
     assert made.budget.halvings == 2  # 13 -> 6 -> 3
 
@@ -163,7 +172,7 @@ def test_memory_that_does_not_fit_one_reading_is_said(
     def never(*_: Any, **__: Any) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
-    monkeypatch.setattr(made.reader, "suppressed", never)
+    monkeypatch.setattr(made.reader, "reread", never)
     with pytest.raises(OutOfMemory):
         scored(atman, made)
 
@@ -176,7 +185,7 @@ def test_another_error_is_not_taken_for_lack_of_memory(
     def broken(*_: Any, **__: Any) -> Tensor:
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(made.reader, "suppressed", broken)
+    monkeypatch.setattr(made.reader, "reread", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         scored(atman, made)
 
@@ -249,6 +258,43 @@ def test_coarse_to_fine_without_gradients_goes_by_sentences(
 def test_coarse_to_fine_of_few_segments_is_exact(tiny_llama: Any, task: Any, scored: Any) -> None:
     expected = scored(atman, task(tiny_llama, "sentence"))
     torch.testing.assert_close(scored(coarse_to_fine, task(tiny_llama, "sentence")), expected)
+
+
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_under_controls_segments_are_suppressed_on_top(
+    mode: str, tiny_llama: Any, slow: Any, task: Any, scored: Any
+) -> None:
+    controlled = (1.0, 0.2, 1.0, 3.0, 1.0, 1.0, 0.0, *[1.0] * 6, 2.0)
+    made = task(tiny_llama, "word", mode=mode, controlled=controlled)
+    ids, first = list(made.passage.read_ids), made.passage.length - 1
+
+    def values(more: dict[int, float]) -> Tensor:
+        factors = torch.ones(len(ids), dtype=torch.float64)
+        factors[: len(controlled)] = torch.tensor(controlled)
+        for token, factor in more.items():
+            factors[token] *= factor
+
+        def edit(scores: Tensor) -> Tensor:
+            return scores * factors if mode == "multiplicative" else scores + factors.log().clamp(min=REMOVED)
+
+        logprobs = slow(tiny_llama).logits(ids, edit).log_softmax(-1)
+        return torch.stack(
+            [logprobs[first + row, token] for row, token in enumerate(made.passage.target_ids)]
+        )
+
+    base = values({})
+    torch.testing.assert_close(made.base.double(), base, atol=1e-4, rtol=0)
+    expected = [base - values(dict.fromkeys(segment.tokens, 0.1)) for segment in made.segments]
+    torch.testing.assert_close(scored(atman, made).double(), torch.stack(expected, 1), atol=1e-4, rtol=0)
+
+
+def test_every_method_works_under_controls(tiny_llama: Any, task: Any, scored: Any) -> None:
+    for method in (target_rows, first_order, leave_one_out, gradient_times_input, integrated_gradients):
+        plain = scored(method, task(tiny_llama, "word"))
+        steered = scored(method, task(tiny_llama, "word", controlled=(1.0, 0.1, 5.0)))
+        assert (plain - steered).abs().max() > 1e-3
+    plain = scored(reembedding, task(tiny_llama, "word"))
+    torch.testing.assert_close(scored(reembedding, task(tiny_llama, "word", controlled=(1.0, 0.1))), plain)
 
 
 SMALL = {

@@ -26,8 +26,10 @@ from inference.events import (
     Message,
     MethodsCompared,
     MethodsListed,
+    PromptScored,
     RelatedTokens,
     RelatedTokensRequest,
+    ScoreRequest,
     SteeringOptions,
     TextSpan,
     to_json,
@@ -163,6 +165,22 @@ def test_a_contrast_says_why_this_and_not_that(session: Session, run: Run) -> No
     assert contrast.targets[0].logprob == pytest.approx(difference, abs=1e-4)
     for both, one, other in zip(contrast.scores[0], this.scores[0], that.scores[0], strict=True):
         assert both == pytest.approx((one or 0.0) - (other or 0.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_a_text_read_under_controls_is_explained_under_them(mode: Any, session: Session, run: Run) -> None:
+    controls: Any = {
+        "attention": (AttentionControl(start=4, end=15, factor=0.1),),
+        "steering": SteeringOptions(mode=mode),
+    }
+    found = answer(run(session, asking(**controls)))
+    events = run(session, ScoreRequest(run_id=new_run_id(), prompt=PROMPT, reply_text=" The fox", **controls))
+    (scored,) = [event for event in events if isinstance(event, PromptScored)]
+    logprobs = [token.raw_logprob or 0.0 for token in scored.tokens]
+    assert found.targets[0].logprob == pytest.approx(sum(logprobs[-len(found.targets[0].ids) :]), abs=1e-4)
+    assert found.targets[0].logprob != pytest.approx(
+        answer(run(session, asking())).targets[0].logprob, abs=1e-3
+    )
 
 
 def test_an_estimate_costs_one_pass(session: Session, run: Run) -> None:

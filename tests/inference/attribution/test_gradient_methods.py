@@ -60,6 +60,20 @@ def test_factor_zero_has_a_finite_first_order_score(tiny_llama: Any, task: Any, 
     assert scored(first_order, task(tiny_llama, "word", factor=0.0)).isfinite().all()
 
 
+@pytest.mark.parametrize("mode", ["log-additive", "multiplicative"])
+def test_first_order_under_controls_tends_to_the_exact_scores(
+    mode: str, tiny_llama: Any, task: Any, scored: Any
+) -> None:
+    how: Any = {"mode": mode, "factor": 0.999, "controlled": (1.0, 0.3, 1.0, 2.0, 0.0)}
+    model = tiny_llama.double()
+    try:
+        exact = scored(atman, task(model, "token", **how))
+        linear = scored(first_order, task(model, "token", **how))
+    finally:
+        model.float()
+    assert (linear - exact).norm() <= 1e-2 * exact.norm()
+
+
 def test_first_order_in_a_range_of_layers(tiny_llama: Any, task: Any, scored: Any) -> None:
     parts = [scored(first_order, task(tiny_llama, "word", layers=(layer, layer))) for layer in range(3)]
     whole = scored(first_order, task(tiny_llama, "word"))
