@@ -14,6 +14,7 @@ from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
 from app.controllers.downloads import DownloadsController
 from app.controllers.examples import ExamplesController
+from app.controllers.explaining import ExplainingController
 from app.controllers.generation import Generation
 from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
@@ -21,7 +22,8 @@ from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
 from app.controllers.tracks import TracksController
 from app.desk import Desk
-from app.engines import make_engine, make_librarian
+from app.documents import Documents
+from app.engines import make_documents, make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
 from app.profile import Profile, hub_cache
@@ -35,7 +37,7 @@ from views.models.faults import FaultsModel
 from views.models.model_choice import LoadChoice
 from views.theme import Theme
 
-_CLOSE_SECONDS = 1.5
+_CLOSE_SECONDS = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class Options:
         safe_mode: Neither restore the layout nor load the last model.
         make_engine: Makes the session that loads and generates.
         make_librarian: Makes the sessions for catalogs and downloads.
+        make_documents: Makes the sessions that read and search documents.
     """
 
     profile: Profile
@@ -55,6 +58,7 @@ class Options:
     safe_mode: bool = False
     make_engine: Callable[[], SessionLike] = field(default=make_engine)
     make_librarian: Callable[[], SessionLike] = field(default=make_librarian)
+    make_documents: Callable[[], SessionLike] = field(default=make_documents)
 
 
 class App(QObject):
@@ -87,6 +91,15 @@ class App(QObject):
         self.history = History(options.profile.history_file, self.faults.report, read_only=second)
         self._make_workers()
         self._make_controllers()
+        self.documents = Documents(
+            engine=self.engine_desk,
+            make_session=options.make_documents,
+            root=options.profile.data / "libraries",
+            models=self.models,
+            faults=self.faults,
+            name=remembered.library,
+            parent=self,
+        )
         self.remembering = RememberingController(
             file=self._file,
             remembered=remembered,
@@ -129,17 +142,19 @@ class App(QObject):
         self._closed = True
         window = self.widgets.window
         self.remembering.note_conversation(self.chat.conversation)
+        self.remembering.note_library(self.models.library.current)
         self.remembering.save()
         window.hide()
         self.chat.keep_controls()
         self.generation.save()
-        workers = (self.engine, self.librarian, self.downloader)
+        workers = (self.engine, self.librarian, self.downloader, *self.documents.workers)
         for worker in workers:
             worker.cancel_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
         ended = [worker.shut_down(max(0.0, deadline - time.monotonic())) for worker in workers]
         ended.append(self.monitor.close())
         self.tracks.close()
+        self.explaining.close()
         self.collector.stop()
         self.history.close()
         self._lock.unlock()
@@ -190,6 +205,18 @@ class App(QObject):
             generation=self.generation,
             models=models.models,
             settings=models.settings,
+            faults=faults,
+            parent=self,
+        )
+        self.explaining = ExplainingController(
+            desk=self.engine_desk,
+            history=history,
+            transcript=models.transcript,
+            chat=self.chat,
+            generation=self.generation,
+            models=models.models,
+            focus=models.focus,
+            model=models.explanation,
             faults=faults,
             parent=self,
         )

@@ -10,6 +10,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog
 
 from app.exporting import file_name
+from app.exporting_explanations import write_explanation
 from app.history import Conversation
 from inference.events import ModelLoaded, Progress
 from views.models.format import format_bytes
@@ -100,14 +101,32 @@ class Shell(QObject):
 
     @Slot(list)
     def open_paths(self, paths: list[str]) -> None:
-        """Show dropped models in the picker, where loading them is one click; other files are not taken
-        yet.
+        """Show dropped models in the picker, where loading them is one click; documents go into the open
+        library. While the documents are shown, folders are documents, too.
         """
-        others = self._app.model_loads.open_paths(paths)
-        if len(others) < len(paths):
+        window = self._widgets.window
+        folders = [path for path in paths if window.mode == "documents" and Path(path).is_dir()]
+        rest = [path for path in paths if path not in folders]
+        others = self._app.model_loads.open_paths(rest)
+        if len(others) < len(rest):
             self.open_picker()
-        if others:
-            self.tell(f"{Path(others[0]).name} is not a model that can be opened.")
+        if documents := [*folders, *others]:
+            window.show_mode("documents")
+            self._app.documents.add(documents)
+
+    @Slot()
+    def choose_documents(self) -> None:
+        """Let the user choose documents for the open library."""
+        paths, _ = QFileDialog.getOpenFileNames(self._widgets.window, "Add documents")
+        if paths:
+            self._app.documents.add(paths)
+
+    @Slot()
+    def choose_document_folder(self) -> None:
+        """Let the user choose a folder of documents for the open library."""
+        path = QFileDialog.getExistingDirectory(self._widgets.window, "Add a folder of documents")
+        if path:
+            self._app.documents.add([path])
 
     @Slot()
     def open_picker(self) -> None:
@@ -215,8 +234,40 @@ class Shell(QObject):
     @Slot(object)
     def show_token_panel(self, focus: object) -> None:
         """The inspector follows the task: a token was chosen."""
-        if focus is not None:
+        if focus is not None and self._widgets.inspector.current not in ("why", "lens"):
             self._widgets.inspector.show_panel("token")
+
+    @Slot()
+    def show_why_panel(self) -> None:
+        """The inspector follows the task: something is explained."""
+        self._widgets.window.inspector_dock.show()
+        self._widgets.inspector.show_panel("why")
+
+    @Slot(str)
+    def export_explanation(self, kind: str) -> None:
+        """Ask for a place and write the explanation there."""
+        result = self._app.models.explanation.result
+        if result is None:
+            return
+        name = file_name(f"why {result.target_text}", f".{kind}")
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the explanation", name)
+        if path:
+            self.write_explanation(kind, Path(path))
+
+    def write_explanation(self, kind: str, path: Path) -> bool:
+        """Write the explanation that is shown: "png", "csv" or "json"."""
+        try:
+            write_explanation(self._app.models.explanation, kind, path, self._widgets.why.view.picture)
+        except OSError as error:
+            self._app.faults.report(
+                kind="export-failed",
+                message=f"{path.name} could not be written.",
+                hint="Choose another place; the explanation is still here.",
+                details=str(error),
+            )
+            return False
+        self.tell(f"Written to {path.name}.")
+        return True
 
     @Slot(object)
     def show_sampling_panel(self, conversation: object) -> None:

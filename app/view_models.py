@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.settings import Remembered
+from views.models.answers import AnswersModel
 from views.models.candidates import CandidatesModel, StepModel
 from views.models.controls import ControlsModel
 from views.models.conversations import ConversationsModel
+from views.models.explaining import ExplanationModel
 from views.models.faults import FaultsModel
 from views.models.focus import FocusModel
+from views.models.library import LibraryModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.monitor import MonitorModel
+from views.models.page import PageModel
 from views.models.runs import RunsModel
 from views.models.settings import SettingsModel
+from views.models.sources import SourcesModel
 from views.models.transcript import TranscriptModel
 
 
@@ -32,6 +37,11 @@ class ViewModels:
     runs: RunsModel
     faults: FaultsModel
     settings: SettingsModel
+    library: LibraryModel
+    answers: AnswersModel
+    sources: SourcesModel
+    page: PageModel
+    explanation: ExplanationModel
 
     @classmethod
     def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
@@ -49,4 +59,9 @@ class ViewModels:
             runs=RunsModel(),
             faults=faults,
             settings=SettingsModel(remembered.page),
+            library=LibraryModel(),
+            answers=AnswersModel(),
+            sources=SourcesModel(),
+            page=PageModel(),
+            explanation=ExplanationModel(),
         )

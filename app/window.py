@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from app.view_models import ViewModels
 from views.chat_panel import ChatPanel
 from views.conversation_list import ConversationList
+from views.document_intents import DocumentIntents
+from views.documents_panel import DocumentsPanel
 from views.faults_view import FaultsBar, FaultsView
 from views.header_bar import HeaderBar
 from views.inspector import Inspector
@@ -20,6 +22,7 @@ from views.shortcuts_view import ShortcutsView
 from views.status_line import StatusLine
 from views.theme import Theme
 from views.token_panel import TokenPanel
+from views.why_panel import WhyPanel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Widgets:
     inspector: Inspector
     sampling: SamplingPanel
     token: TokenPanel
+    why: WhyPanel
     monitor: MonitorPanel
     status: StatusLine
     picker: ModelPicker
@@ -41,6 +45,8 @@ class Widgets:
     shortcuts: ShortcutsView
     faults_bar: FaultsBar
     faults: FaultsView
+    documents: DocumentsPanel
+    document_intents: DocumentIntents
 
 
 def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
@@ -54,6 +60,8 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector.add_panel("sampling", "Sampling", sampling)
     token = TokenPanel(models.candidates, models.transcript, models.focus, theme)
     inspector.add_panel("token", "Token", token)
+    why = WhyPanel(models.explanation, theme)
+    inspector.add_panel("why", "Why", why)
     monitor = MonitorPanel(models.monitor, models.runs, theme)
     status = StatusLine(theme)
     window = MainWindow(
@@ -66,6 +74,11 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         intents=intents,
         theme=theme,
     )
+    document_intents = DocumentIntents()
+    documents = DocumentsPanel(
+        models.library, models.answers, models.sources, models.page, document_intents, theme
+    )
+    window.add_mode("documents", "Documents", documents, whole=True)
     faults_bar = FaultsBar(models.faults, theme)
     window.add_banner(faults_bar)
     return Widgets(
@@ -77,6 +90,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         inspector=inspector,
         sampling=sampling,
         token=token,
+        why=why,
         monitor=monitor,
         status=status,
         picker=ModelPicker(models.models, theme, window),
@@ -84,4 +98,6 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         shortcuts=ShortcutsView(window.actions(), theme, window),
         faults_bar=faults_bar,
         faults=FaultsView(models.faults, theme, window),
+        documents=documents,
+        document_intents=document_intents,
     )

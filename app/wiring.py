@@ -15,7 +15,9 @@ def connect(app: App) -> None:
     _connect_chat(app)
     _connect_conversations(app)
     _connect_models(app)
+    _connect_documents(app)
     _connect_panels(app)
+    _connect_why(app)
     _connect_sheets(app)
     _connect_status(app)
 
@@ -83,6 +85,34 @@ def _connect_models(app: App) -> None:
     app.widgets.intents.attach_requested.connect(app.shell.choose_files)
 
 
+def _connect_documents(app: App) -> None:
+    intents, documents = app.widgets.document_intents, app.documents
+    libraries, asking, pages = documents.libraries, documents.asking, documents.pages
+    app.widgets.window.mode_shown.connect(documents.note_mode)
+    intents.add_requested.connect(documents.add)
+    intents.choose_files_requested.connect(app.shell.choose_documents)
+    intents.choose_folder_requested.connect(app.shell.choose_document_folder)
+    intents.sample_requested.connect(documents.add_sample)
+    intents.remove_requested.connect(libraries.remove)
+    intents.library_chosen.connect(libraries.choose)
+    intents.library_made.connect(libraries.make)
+    intents.pause_requested.connect(libraries.pause)
+    intents.resume_requested.connect(libraries.resume)
+    intents.cancel_requested.connect(libraries.cancel)
+    intents.password_given.connect(libraries.unlock)
+    intents.password_given.connect(pages.unlock)
+    intents.query_changed.connect(asking.type_query)
+    intents.ask_requested.connect(asking.ask)
+    intents.answer_anyway_requested.connect(asking.answer_anyway)
+    intents.stop_requested.connect(asking.stop)
+    intents.new_thread_requested.connect(asking.begin_anew)
+    intents.source_opened.connect(pages.open_source)
+    intents.citation_opened.connect(pages.open_citation)
+    intents.picture_wanted.connect(pages.draw)
+    asking.answered.connect(pages.offer)
+    libraries.opened.connect(pages.clear)
+
+
 def _connect_panels(app: App) -> None:
     token, sampling, monitor = app.widgets.token, app.widgets.sampling, app.widgets.monitor
     token.branch_requested.connect(app.chat.branch_from_candidate)
@@ -94,6 +124,22 @@ def _connect_panels(app: App) -> None:
     monitor.export_requested.connect(app.shell.export_runs)
     app.models.focus.focus_changed.connect(app.shell.show_token_panel)
     app.generation.busy_changed.connect(app.shell.show_sampling_panel)
+
+
+def _connect_why(app: App) -> None:
+    why, explaining, intents = app.widgets.why, app.explaining, app.widgets.intents
+    why.form.explain_requested.connect(explaining.explain)
+    why.form.compare_requested.connect(explaining.compare)
+    why.form.cancel_requested.connect(explaining.cancel)
+    why.example_requested.connect(explaining.show_example)
+    why.view.export_requested.connect(app.shell.export_explanation)
+    intents.text_selected.connect(explaining.take_selection)
+    intents.explain_requested.connect(explaining.explain_span)
+    explaining.wanted.connect(app.shell.show_why_panel)
+    explaining.told.connect(app.shell.tell)
+    app.widgets.inspector.shown.connect(explaining.note_panel)
+    app.models.focus.current_changed.connect(explaining.point_from_text)
+    app.widgets.token.contrast_requested.connect(explaining.contrast)
 
 
 def _connect_sheets(app: App) -> None:

@@ -37,7 +37,7 @@ ACTIONS = (
     ActionSpec("focusComposer", "Go to the input", "Ctrl+L", "Chat"),
     ActionSpec("toggleTokens", "Text or tokens", "Ctrl+T", "Text"),
     ActionSpec("rawMode", "Raw text of the prompt", "Ctrl+Shift+T", "Text"),
-    ActionSpec("explainSelection", "Explain the selection", "Ctrl+E", "Text", offered=False),
+    ActionSpec("explainSelection", "Explain the selection", "Ctrl+E", "Text"),
     ActionSpec("toEnd", "Go to the end", "Ctrl+End", "Text"),
     ActionSpec("showConversations", "Conversations", "Ctrl+B", "Window"),
     ActionSpec("showInspector", "Inspector", "Ctrl+I", "Window"),

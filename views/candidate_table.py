@@ -90,12 +90,14 @@ class CandidateTable(QTableView):
     Signals:
         candidate_activated: The :class:`~inference.events.Candidate` clicked, or chosen with Enter.
         row_reached: Number of the row that the up and down keys reached.
+        contrast_requested: The :class:`~inference.events.Candidate` that did not come: why not?
         bias_requested: (token id, text, bias in logits) from the context menu.
     """
 
     candidate_activated = Signal(object)
     row_reached = Signal(int)
     bias_requested = Signal(int, str, float)
+    contrast_requested = Signal(object)
 
     def __init__(self, candidates: CandidatesModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -151,6 +153,10 @@ class CandidateTable(QTableView):
         menu = QMenu(self)
         branch = menu.addAction(f"Branch from here with {visible_token(candidate.text, candidate.id)}")
         branch.triggered.connect(lambda: self.candidate_activated.emit(candidate))
+        place = self._candidates.place
+        if place is not None and candidate.id != place.token.id:
+            why = menu.addAction(f"Why not {visible_token(candidate.text, candidate.id)}?")
+            why.triggered.connect(lambda: self.contrast_requested.emit(candidate))
         menu.addSeparator()
         for title, bias in (*_BIASES, *_BOOSTS):
             action = menu.addAction(title)

@@ -27,6 +27,8 @@ class ChatIntents(QObject):
     tokens_wanted = Signal(object)
     #: Explain this selection: a TokenSpan.
     explain_requested = Signal(object)
+    #: Text is selected with the mouse: a TextRange, or None when nothing is.
+    text_selected = Signal(object)
     #: A link in a reply was clicked: address.
     link_activated = Signal(str)
     #: Files or folders were dropped on the window: list of paths.

@@ -50,12 +50,14 @@ class TokenPanel(QStackedWidget):
     Signals:
         branch_requested: (message id, token number, candidate id): write the reply anew from there.
         bias_requested: (token id, text, bias in logits), from the context menu of a candidate.
+        contrast_requested: (message id, token number, candidate): why that token and not this candidate?
         tokens_requested: Message id whose tokens have no probabilities; the user wants them.
         example_requested: The user wants to see the panel on an example.
     """
 
     branch_requested = Signal(object, int, int)
     bias_requested = Signal(int, str, float)
+    contrast_requested = Signal(object, int, object)
     tokens_requested = Signal(object)
     example_requested = Signal()
 
@@ -165,6 +167,7 @@ class TokenPanel(QStackedWidget):
         self.table.row_reached.connect(self._row_reached)
         self.table.candidate_activated.connect(self._candidate_activated)
         self.table.bias_requested.connect(self.bias_requested)
+        self.table.contrast_requested.connect(self._ask_contrast)
         self._back.clicked.connect(lambda: self._walk_part(-1))
         self._on.clicked.connect(lambda: self._walk_part(1))
         self._score.clicked.connect(self._ask_tokens)
@@ -284,6 +287,11 @@ class TokenPanel(QStackedWidget):
         place = self._candidates.place
         if place is not None:
             self.branch_requested.emit(place.message_id, place.index, candidate.id)
+
+    def _ask_contrast(self, candidate: Candidate) -> None:
+        place = self._candidates.place
+        if place is not None:
+            self.contrast_requested.emit(place.message_id, place.index, candidate)
 
     def _ask_tokens(self) -> None:
         place = self._candidates.place

@@ -21,6 +21,7 @@ from views.code_buttons import CodeButtons
 from views.intents import ChatIntents
 from views.markdown_blocks import Block, split_blocks, split_lines
 from views.models.focus import FocusModel, MessageId, TokenSpan
+from views.models.text_range import TextRange
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
@@ -208,6 +209,13 @@ class TranscriptView(ReadingArea):
 
     def selected_span(self) -> TokenSpan | None:
         """The tokens under the selection, if it lies within one message that has tokens."""
+        selected = self.selected_range()
+        if selected is None:
+            return None
+        return self.model.span_at(selected.message_id, selected.start, selected.end)
+
+    def selected_range(self) -> TextRange | None:
+        """The characters under the selection, if it lies within one message."""
         bounds = self.selection.ordered()
         if bounds is None or bounds[0].item != bounds[1].item:
             return None
@@ -219,7 +227,7 @@ class TranscriptView(ReadingArea):
             if not isinstance(piece, BlockPiece) or piece.document is None:
                 return None
             offsets.append(piece.places[min(at.position, len(piece.places) - 1)])
-        return self.model.span_at(item.message.id, offsets[0], offsets[1])
+        return TextRange(item.message.id, offsets[0], offsets[1]) if offsets[1] > offsets[0] else None
 
     def select_all(self) -> None:
         """Select the whole conversation."""
@@ -279,6 +287,8 @@ class TranscriptView(ReadingArea):
             self.viewport().setCursor(over if found else Qt.CursorShape.ArrowCursor)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.intents.text_selected.emit(self.selected_range())
         if event.button() == Qt.MouseButton.LeftButton and self.selection.empty:
             link = self._link_at(event.position())
             if link:
@@ -295,6 +305,7 @@ class TranscriptView(ReadingArea):
             cursor.select(QTextCursor.SelectionType.WordUnderCursor)
             self.selection.start(Place(place.item, place.piece, cursor.selectionStart()))
             self.selection.extend(Place(place.item, place.piece, cursor.selectionEnd()))
+            self.intents.text_selected.emit(self.selected_range())
             self.viewport().update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
