@@ -86,7 +86,9 @@ class DialogueMaker:
     def draw_question(self, rng: random.Random) -> Dialogue:
         """A question over one to eight sources, answered by a quote or refused; sometimes with follow-ups."""
         group = rng.choices(self.groups, self.group_weights)[0]
-        task = self._rules_task(rng) if group == "rules" else self._row_task(group, rng)
+        task = self._rules_task(rng) if group == "rules" else None
+        if task is None:
+            task = self._row_task(group if group in self.contexts else rng.choice(list(self.contexts)), rng)
         style = AnswerStyle.SENTENCE if rng.random() < SENTENCE_STYLE_SHARE else AnswerStyle.SPAN
         form = draw_form(style, rng)
         count = 1 if form.single else rng.choices(*zip(*SOURCE_COUNTS, strict=True))[0]
@@ -140,8 +142,9 @@ class DialogueMaker:
             passage = f"{before}\n{passage}\n{after}"
         return _Task(passage, asked, title, rows[0].source, siblings)
 
-    def _rules_task(self, rng: random.Random) -> _Task:
-        while True:
+    def _rules_task(self, rng: random.Random) -> _Task | None:
+        """A passage of prose with questions by rule; None where no passage drawn allowed any."""
+        for _ in range(20):
             document = self._any_document(rng)
             words = rng.choices((60, 120, 220, 400, 800, 1400), (0.17, 0.27, 0.25, 0.14, 0.11, 0.06))[0]
             passage = cut_passage(document.text, words, rng)
@@ -155,6 +158,7 @@ class DialogueMaker:
                 siblings = [cut_passage(document.text, min(words, 200), rng) for _ in range(3)]
                 siblings = [text for text in siblings if not any(item.evidence in text for item in asked)]
                 return _Task(passage, asked, document.title, document.source, siblings)
+        return None
 
     def _without_answer(self, passage: str, asked: Asked, siblings: list[str], rng: random.Random) -> str:
         """A passage that does not answer `asked`: the same without its evidence, or another one."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import lzma
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILTIN = ROOT / "resources" / "models" / "builtin"
@@ -29,6 +31,15 @@ TOWNS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The sums here are small: a second thread only waits, and on a busy machine it waits long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def builtin() -> Path:
     """The folder of the built-in model; skips where the weights are not checked out."""
@@ -44,7 +55,11 @@ def corpus_folder(tmp_path: Path) -> Path:
     for number, town in enumerate(TOWNS * 8):
         name, year = f"{town} {number}", 1700 + number
         fact = f"The town of {name} was founded in {year}."
-        text = f"{fact} It stands by a river, and its market is known for {town.lower()} wood. " * 3
+        text = (
+            f"{fact} It stands by a river, and its market is known for {town.lower()} wood. "
+            f"In {year + 50}, the council built a bridge of stone in {town}. Many travellers crossed the bridge "
+            f"because the ford was deep. The old mill was designed by {town} Miller. {number} boats lie there."
+        )
         prose.append({"source": "towns", "title": name, "text": text})
         row = {"source": "towns", "context": f"{fact} Its market is large and old, and many come to see it."}
         questions.append(

@@ -1,0 +1,102 @@
+"""Writes the model card from card.md and the figures in results/: ``python model_card.py --out FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+_COLUMNS = ("exact", "f1", "contains", "literal", "cited_right", "refused_right", "false_refusals")
+_FORMS = (
+    ("app", "the app's form"),
+    ("numbered, question last", "numbered sources, no system prompt"),
+    ("plain context", '"Context: ... Question: ..."'),
+    ("whole sentence", "the app's form, whole sentence asked for"),
+)
+
+
+def _row(name: str, scores: dict[str, float], uncited: bool = False) -> str:
+    cells = [
+        "-" if column == "cited_right" and uncited else f"{100 * scores[column]:.1f}" for column in _COLUMNS
+    ]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def question_table(final: dict[str, Any], before: dict[str, Any]) -> str:
+    """Scores by number of passages and prompt form, with both baselines; per cent."""
+    head = "| passages, form | " + " | ".join(name.replace("_", " ") for name in _COLUMNS) + " |"
+    lines = [head, "| --- |" + " ---: |" * len(_COLUMNS)]
+    for count in (1, 3, 5):
+        for form, label in _FORMS:
+            scores = final["questions"]["scores"][f"{form}, {count}"]
+            lines.append(_row(f"{count}, {label}", scores, uncited=form == "plain context"))
+        lines.append(_row(f"{count}, without the last phase", before["questions"]["scores"][f"app, {count}"]))
+        lines.append(_row(f"{count}, BM25 sentence", final["questions"]["scores"][f"bm25 sentence, {count}"]))
+    return "\n".join(lines)
+
+
+def prose_table(final: dict[str, Any], before: dict[str, Any]) -> str:
+    """Bits per byte by collection."""
+    lines = ["| collection | final | without the last phase |", "| --- | ---: | ---: |"]
+    for name, value in final["prose"].items():
+        label = name.removeprefix("bits_per_byte_")
+        lines.append(f"| {label} | {value:.3f} | {before['prose'][name]:.3f} |")
+    return "\n".join(lines)
+
+
+def page_table(final: dict[str, Any]) -> str:
+    """PDF pages: share of replies that contain the answer, and refusals; per cent."""
+    lines = ["| reply | contains | refused | literal |", "| --- | ---: | ---: | ---: |"]
+    for name, scores in final["pages"]["scores"].items():
+        cells = (scores["contains"], scores["false_refusals"], scores["literal"])
+        lines.append(f"| {name} | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _quote(text: str) -> str:
+    return " ".join(text.split())
+
+
+def sample_list(final: dict[str, Any]) -> str:
+    """Twenty samples: questions at fixed steps through the sets, continuations and chats."""
+    lines = []
+    for sample in final["questions"]["samples"][::3][:11]:
+        wanted = sample["expected"]["answer"] or "(not in the sources)"
+        count = len(sample["expected"]["sources"])
+        lines.append(
+            f"1. Question over {count} passage(s): {_quote(sample['question'])}\\\n"
+            f"   expected: {_quote(wanted)}\\\n   reply: {_quote(sample['reply'])}"
+        )
+    continued, chats = final["samples"]["continuations"], final["samples"]["chats"]
+    lines += [f"1. *{_quote(sample['prompt'])}* {_quote(sample['text'])}" for sample in continued]
+    lines += [
+        f"1. User: {_quote(sample['prompt'])}\\\n   Model: {_quote(sample['text'])}" for sample in chats
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fills the template."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    final, before = (
+        json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("final", "before_last_phase")
+    )
+    card = (HERE / "card.md").read_text(encoding="utf-8")
+    parts = {
+        "QUESTIONS": question_table(final, before),
+        "PROSE": prose_table(final, before),
+        "PAGES": page_table(final),
+        "SAMPLES": sample_list(final),
+    }
+    for name, text in parts.items():
+        card = card.replace(f"<!-- {name} -->", text)
+    options.out.write_text(card, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
