@@ -53,7 +53,7 @@ def cost(task: Task) -> Cost:
 
 
 def score(task: Task) -> Iterator[Scores]:
-    """All scores at once, after the last step."""
+    """All scores after each step, as the steps so far make them; final after the last."""
     steps = int(task.setting("steps", SPEC))
     ids, base = task.ids, task.base_factors.unsqueeze(0)
     recompute = must_recompute(task)
@@ -75,11 +75,19 @@ def score(task: Task) -> Iterator[Scores]:
         part: Tensor = (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
         return part
 
-    total: Tensor | None = None
-    for _, part in in_batches(list(range(steps)), lambda _: 1, work, task.budget, task.check):
-        total = part if total is None else total + part
-    assert total is not None
-    yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, total))
+    every, total = tuple(range(len(task.segments))), torch.zeros(1)
+    parts = in_batches(_spread(steps), lambda _: 1, work, task.budget, task.check)
+    for done, (_, part) in enumerate(parts, start=1):
+        total = total + part
+        if done < steps:
+            so_far = segment_sums(task, total * (steps / done))
+            yield Scores(indices=every, values=so_far, preview=True, estimated=every)
+    yield Scores(indices=every, values=segment_sums(task, total))
+
+
+def _spread(steps: int) -> list[int]:
+    """The steps in an order whose every beginning is spread over the whole way (that of the golden ratio)."""
+    return sorted(range(steps), key=lambda step: (step * 0.6180339887498949) % 1.0)
 
 
 def _baseline(task: Task, embeddings: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 In a causal model what comes before a change stays as it was. So the passage is read once and its KV cache
 kept; a changed reading starts at the first changed token with the cache up to there. Many changed readings
 go through the model together and share that prefix: it is stored once and expanded layer by layer
-(:class:`_PrefixLayer`), and what the readings add to it is dropped with the layer, so that a batch holds
+(:class:`PrefixLayer`), and what the readings add to it is dropped with the layer, so that a batch holds
 the keys of one layer, not of all.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache
 
 from inference.attention_masks import (
     MaskLayout,
@@ -30,6 +30,7 @@ from inference.attention_masks import (
     scaled_keys,
 )
 from inference.attribution.differentiable import differentiable_layers, recomputed_layers
+from inference.attribution.prefix_layer import PrefixLayer
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
 from inference.steering import REMOVED
@@ -199,7 +200,7 @@ class Reader:
         """
         if not self.shares_prefixes:
             return DynamicCache(config=self.model.config)
-        return Cache(layers=[_PrefixLayer(None, None, 0) for _ in self.layout.layer_kinds])
+        return Cache(layers=[PrefixLayer(None, None, 0) for _ in self.layout.layer_kinds])
 
     def hidden(self, ids: Tensor, start: int) -> Tensor:
         """The last, normed hidden states (batch, tokens, hidden) of tokens after a shared prefix of
@@ -238,32 +239,4 @@ class Reader:
         self.tokens += ids.numel()
 
     def _shared(self, start: int) -> Cache:
-        return Cache(layers=[_PrefixLayer(keys, values, start) for keys, values in self._prefix])
-
-
-class _PrefixLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer's keys and values of a shared prefix: expanded to the batch when they are used, never added
-    to.
-    """
-
-    def __init__(self, keys: Tensor | None, values: Tensor | None, start: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.is_initialized = True
-        self._prefix_keys = keys[:, :, :start] if keys is not None and start else None
-        self._prefix_values = values[:, :, :start] if values is not None and start else None
-        self._length = start
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        if self._prefix_keys is None or self._prefix_values is None:
-            return key_states, value_states
-        rows = len(key_states)
-        return (
-            torch.cat([self._prefix_keys.expand(rows, -1, -1, -1), key_states], dim=-2),
-            torch.cat([self._prefix_values.expand(rows, -1, -1, -1), value_states], dim=-2),
-        )
-
-    def get_seq_length(self) -> int:
-        return self._length
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._length + query_length, 0
+        return Cache(layers=[PrefixLayer(keys, values, start) for keys, values in self._prefix])
