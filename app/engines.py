@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from typing import TYPE_CHECKING
 
 from app.worker import SessionLike
+
+if TYPE_CHECKING:
+    from inference.documents.libraries import Libraries
 
 
 def make_engine() -> SessionLike:
@@ -14,7 +19,9 @@ def make_engine() -> SessionLike:
     from inference.session import Session
 
     torch.set_num_threads(max(1, usable_cores() - 1))
-    return Session()
+    session = Session()
+    session.libraries = _libraries()
+    return session
 
 
 def make_librarian() -> SessionLike:
@@ -22,6 +29,23 @@ def make_librarian() -> SessionLike:
     from inference.session import Session
 
     return Session()
+
+
+def make_documents() -> SessionLike:
+    """A session that reads, searches and shows documents; all share one embedder with the engine."""
+    from inference.session import Session
+
+    session = Session()
+    session.libraries = _libraries()
+    return session
+
+
+@functools.cache
+def _libraries() -> Libraries:
+    """Open libraries are shared between the threads; a file can be open once in a process."""
+    from inference.documents.libraries import Libraries
+
+    return Libraries()
 
 
 def usable_cores() -> int:

@@ -42,6 +42,7 @@ class Remembered:
         system_prompts: The user's own system prompts, name and text.
         layout: Qt's own description of the window and its docks.
         conversation: The conversation that was open.
+        library: The library of documents that was open.
     """
 
     page: Settings = field(default_factory=Settings)
@@ -53,6 +54,7 @@ class Remembered:
     system_prompts: tuple[tuple[str, str], ...] = ()
     layout: bytes = b""
     conversation: int | None = None
+    library: str = ""
 
 
 class SettingsFile:

@@ -50,7 +50,7 @@ class HeaderBar(QFrame):
         row.setContentsMargins(12, 0, 8, 0)
         row.setSpacing(12)
         row.addWidget(self.model_button, 1, Qt.AlignmentFlag.AlignLeft)
-        row.addWidget(self._modes)
+        row.addWidget(self._modes, 0, Qt.AlignmentFlag.AlignVCenter)
         right = QHBoxLayout()
         right.setSpacing(16)
         right.addStretch(1)

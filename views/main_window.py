@@ -46,9 +46,11 @@ class MainWindow(QMainWindow):
 
     Signals:
         close_requested: the user closes the window; answered by :meth:`allow_close`.
+        mode_shown: another mode is shown: its name.
     """
 
     close_requested = Signal()
+    mode_shown = Signal(str)
 
     def __init__(
         self,
@@ -71,6 +73,8 @@ class MainWindow(QMainWindow):
         self.inspector, self.status, self._intents = inspector, status, intents
         self._closable = True
         self._modes: dict[str, QWidget] = {}
+        self._whole: set[str] = set()
+        self._state_beside = QByteArray()
         self._mode_stack = QStackedWidget(self)
         self._mode_stack.setObjectName("modeStack")
         self.setMenuWidget(header)
@@ -106,9 +110,13 @@ class MainWindow(QMainWindow):
 
     # --- modes and panels
 
-    def add_mode(self, name: str, title: str, panel: QWidget) -> None:
-        """Add a panel that takes the place of the chat when its tab in the header is chosen."""
+    def add_mode(self, name: str, title: str, panel: QWidget, *, whole: bool = False) -> None:
+        """Add a panel that takes the place of the chat when its tab in the header is chosen; ``whole``: that
+        of the docks beside it, too.
+        """
         self._modes[name] = panel
+        if whole:
+            self._whole.add(name)
         self._mode_stack.addWidget(panel)
         self.header.add_mode(name, title)
 
@@ -124,9 +132,28 @@ class MainWindow(QMainWindow):
 
     def show_mode(self, name: str) -> None:
         """Show another mode."""
-        if name in self._modes:
+        if name in self._modes and name != self.mode:
+            if name in self._whole:
+                self._take_docks()
+            else:
+                self._give_docks()
             self._mode_stack.setCurrentWidget(self._modes[name])
             self.header.set_mode(name)
+            self.mode_shown.emit(name)
+
+    def _take_docks(self) -> None:
+        """Hide the docks beside the middle; the layout until now is kept."""
+        if self._state_beside.isEmpty():
+            self._state_beside = self.saveState(_LAYOUT)
+            for dock in (self.conversation_dock, self.inspector_dock):
+                if not dock.isFloating():
+                    dock.hide()
+
+    def _give_docks(self) -> None:
+        """Bring back the docks as they were."""
+        if not self._state_beside.isEmpty():
+            self.restoreState(self._state_beside, _LAYOUT)
+            self._state_beside = QByteArray()
 
     def action(self, name: str) -> QAction:
         """The action of this name (see :mod:`views.actions`)."""
@@ -152,7 +179,8 @@ class MainWindow(QMainWindow):
     def save_layout(self) -> bytes:
         """Size, place and docks, to be given to :meth:`restore_layout` at the next start."""
         geometry = self.saveGeometry().data()
-        return len(geometry).to_bytes(4, "big") + geometry + self.saveState(_LAYOUT).data()
+        state = self.saveState(_LAYOUT) if self._state_beside.isEmpty() else self._state_beside
+        return len(geometry).to_bytes(4, "big") + geometry + state.data()
 
     def restore_layout(self, saved: bytes) -> bool:
         """Bring a saved layout back; False (and nothing changed) if it does not fit this version."""

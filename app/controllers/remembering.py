@@ -75,6 +75,11 @@ class RememberingController(QObject):
         """Remember which conversation is open."""
         self._note(conversation=conversation)
 
+    def note_library(self, name: str) -> None:
+        """Remember which library of documents is open; an empty name: none was opened."""
+        if name:
+            self._note(library=name)
+
     @Slot(str, str)
     def save_system_prompt(self, name: str, text: str) -> None:
         """Remember one of the user's own system prompts."""

@@ -172,7 +172,7 @@ class _OpenFiles:
         page = pdf[request.page - 1]
         try:
             width, height = page.get_size()
-            scale = min(request.scale, (_MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
+            scale = min(request.width / max(width, 1.0), (_MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
             bitmap = page.render(scale=scale, rev_byteorder=True)
             rows = bitmap.width * bitmap.n_channels
             data = bytes(bitmap.buffer)

@@ -1,0 +1,88 @@
+"""Passages that were found: hits of a search, or the sources of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
+
+from inference.events import Source
+
+#: A hit of a search; read by the model for its answer; left out of the prompt for want of room.
+SourceKind = Literal["hit", "read", "left-out"]
+_Index = QModelIndex | QPersistentModelIndex
+_NO_INDEX = QModelIndex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """A passage and what became of it."""
+
+    source: Source
+    kind: SourceKind
+
+
+def place_words(source: Source) -> str:
+    """Where a passage stands: ``handbook.pdf, page 3``; the printed page number where it differs."""
+    words = f"{Path(source.file).name}, {source.unit} {source.page}"
+    printed = source.label and source.label != str(source.page)
+    return f"{words} ({source.label})" if printed else words
+
+
+class SourcesModel(QAbstractListModel):
+    """Passages, best first; ``title`` says what the list is.
+
+    Signals:
+        titled: Another title.
+    """
+
+    row_role = int(Qt.ItemDataRole.UserRole)
+    titled = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._rows: tuple[SourceRow, ...] = ()
+        self.title = ""
+
+    @property
+    def rows(self) -> tuple[SourceRow, ...]:
+        """All rows."""
+        return self._rows
+
+    def show_rows(self, title: str, rows: Iterable[SourceRow]) -> None:
+        """Show other passages."""
+        self.beginResetModel()
+        self._rows = tuple(rows)
+        self.endResetModel()
+        self.title = title
+        self.titled.emit(title)
+
+    def row_of(self, number: int) -> int:
+        """Row of the source that the model knows by this number; -1: none."""
+        return next((at for at, row in enumerate(self._rows) if row.source.number == number > 0), -1)
+
+    def rowCount(self, parent: _Index = _NO_INDEX) -> int:
+        return 0 if parent.isValid() else len(self._rows)
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row = self._rows[index.row()]
+        if role == self.row_role:
+            return row
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+            return f"{place_words(row.source)}: {row.source.marked or row.source.text}"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _why_here(row.source)
+        return None
+
+
+def _why_here(source: Source) -> str:
+    """How the passage was found, in numbers."""
+    parts = [f"Fused score {source.score:.3f}"]
+    if source.vector_rank:
+        parts.append(f"by meaning: rank {source.vector_rank}, cosine {source.similarity:.2f}")
+    if source.word_rank:
+        parts.append(f"by words: rank {source.word_rank}, BM25 {source.word_score:.1f}")
+    return "\n".join((source.file, "; ".join(parts)))

@@ -1,0 +1,144 @@
+"""Passages that were found: place, score, and the words that match."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QPointF, QRect, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QPainter, QTextLayout, QTextOption
+from PySide6.QtWidgets import QFrame, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+
+from inference.events import Source
+from views.document_intents import DocumentIntents
+from views.models.sources import SourceRow, SourcesModel, place_words
+from views.theme import BODY, CAPTION, GRID, Theme
+
+_LINES = 2  # of a passage
+_LEFT = 34
+
+
+class SourceList(QListView):
+    """A click or Enter opens the passage's page."""
+
+    def __init__(
+        self, model: SourcesModel, intents: DocumentIntents, theme: Theme, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("sourceList")
+        self.setAccessibleName("Passages")
+        self._sources, self._intents = model, intents
+        self.setModel(model)
+        self.setItemDelegate(_SourceDelegate(theme, self))
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setUniformItemSizes(True)
+        self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMouseTracking(True)
+        self.clicked.connect(self._open)
+        self.activated.connect(self._open)
+        theme.changed.connect(self.viewport().update)
+
+    def select_number(self, number: int) -> None:
+        """Mark the source that the model knows by this number."""
+        row = self._sources.row_of(number)
+        if row >= 0:
+            self.setCurrentIndex(self._sources.index(row, 0))
+
+    def _open(self, index: QModelIndex) -> None:
+        row = cast("SourceRow", self._sources.data(index, self._sources.row_role))
+        self._intents.source_opened.emit(row.source)
+
+
+class _SourceDelegate(QStyledItemDelegate):
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        line = QFontMetrics(self._theme.font(CAPTION)).lineSpacing()
+        return QSize(120, QFontMetrics(self._theme.font(BODY)).lineSpacing() + _LINES * line + 4 * GRID)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        row = cast("SourceRow", index.data(SourcesModel.row_role))
+        rect = cast("QRect", option.rect)  # type: ignore[attr-defined]
+        state = cast("QStyle.StateFlag", option.state)  # type: ignore[attr-defined]
+        painter.save()
+        if state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(rect, self._theme.color("selection"))
+        elif state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(rect, self._theme.color("hover"))
+        self._number(painter, rect, row, index.row())
+        inner = rect.adjusted(_LEFT, 2 * GRID - 2, -3 * GRID, -2 * GRID)
+        self._place(painter, inner, row)
+        self._snippet(painter, inner, row)
+        painter.restore()
+
+    def _number(self, painter: QPainter, rect: QRect, row: SourceRow, at: int) -> None:
+        """[n] of a source that the model reads, else the rank of the hit."""
+        read = row.kind == "read"
+        painter.setFont(self._theme.mono(CAPTION))
+        painter.setPen(self._theme.color("accent" if row.source.cited else "text" if read else "faint"))
+        words = f"[{row.source.number}]" if read else f"{at + 1}"
+        place = QRect(rect.left(), rect.top() + 2 * GRID - 2, _LEFT - GRID, 18)
+        painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, words)
+
+    def _place(self, painter: QPainter, rect: QRect, row: SourceRow) -> None:
+        right = _right_words(row)
+        small, body = self._theme.mono(CAPTION), self._theme.font(BODY, bold=True)
+        taken = QFontMetrics(small).horizontalAdvance(right)
+        metrics = QFontMetrics(body)
+        line = QRect(rect.left(), rect.top(), rect.width(), metrics.lineSpacing())
+        painter.setFont(small)
+        painter.setPen(self._theme.color("muted"))
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, right)
+        painter.setFont(body)
+        painter.setPen(self._theme.color("muted" if row.kind == "left-out" else "text"))
+        words = metrics.elidedText(
+            place_words(row.source), Qt.TextElideMode.ElideMiddle, line.width() - taken - 3 * GRID
+        )
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, words)
+
+    def _snippet(self, painter: QPainter, rect: QRect, row: SourceRow) -> None:
+        font = self._theme.font(CAPTION)
+        metrics = QFontMetrics(font)
+        top = rect.top() + QFontMetrics(self._theme.font(BODY)).lineSpacing() + 2
+        painter.setFont(font)
+        painter.setPen(self._theme.color("muted"))
+        for number, line in enumerate(_lines(snippet(row.source), metrics, rect.width(), font)):
+            y = top + number * metrics.lineSpacing()
+            painter.drawText(QPoint(rect.left(), y + metrics.ascent()), line)
+
+
+def snippet(source: Source) -> str:
+    """The sentences that match, on one line."""
+    return " ".join((source.marked or source.text).split())
+
+
+def _right_words(row: SourceRow) -> str:
+    if row.kind == "left-out":
+        return "did not fit" if not row.source.number else ""
+    if row.source.cited:
+        return f"cited  {row.source.score:.3f}"
+    return f"{row.source.score:.3f}"
+
+
+def _lines(text: str, metrics: QFontMetrics, width: int, font: object) -> list[str]:
+    """The text in at most :data:`_LINES` lines, the last one cut with an ellipsis."""
+    layout = QTextLayout(text, font)  # type: ignore[call-overload]
+    layout.setTextOption(QTextOption(Qt.AlignmentFlag.AlignLeft))
+    layout.beginLayout()
+    lines: list[str] = []
+    while len(lines) < _LINES:
+        line = layout.createLine()
+        if not line.isValid():
+            break
+        line.setLineWidth(width)
+        line.setPosition(QPointF(0, 0))
+        start, length = line.textStart(), line.textLength()
+        last = len(lines) == _LINES - 1
+        rest = text[start:] if last else text[start : start + length]
+        lines.append(metrics.elidedText(rest, Qt.TextElideMode.ElideRight, width) if last else rest)
+    layout.endLayout()
+    return lines
