@@ -249,11 +249,14 @@ def test_unloading_frees_the_weights_whoever_holds_the_model(tmp_path: Path, loa
     )
     save_tokenizer(tmp_path)
     loaded = load_model(tmp_path)
-    model, weights = loaded.model, loaded.weight_bytes()
+    model, weights, before = loaded.model, loaded.weight_bytes(), loaded.memory()
+    held = [weakref.ref(parameter) for parameter in model.parameters()]
     event = loading.unload(loaded, run_id=5)
+    assert [reference for reference in held if reference() is not None] == []
     assert list(model.parameters()) == []
     assert weights > 200e6
-    assert event.freed > 0.7 * weights  # the rest of the process grows and shrinks meanwhile
+    # The rest of the process grows and shrinks meanwhile.
+    assert event.freed > 0.5 * weights, (before, event)
     assert event.memory.weights == 0
 
 
