@@ -20,6 +20,7 @@ from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
 from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
+from app.controllers.steering import SteeringController
 from app.controllers.tracks import TracksController
 from app.desk import Desk
 from app.documents import Documents
@@ -216,8 +217,17 @@ class App(QObject):
             generation=self.generation,
             models=models.models,
             focus=models.focus,
+            controls=models.controls,
             model=models.explanation,
             faults=faults,
+            parent=self,
+        )
+        self.steering = SteeringController(
+            history=history,
+            transcript=models.transcript,
+            chat=self.chat,
+            controls=models.controls,
+            model=models.steering,
             parent=self,
         )
         self.raw = RawController(

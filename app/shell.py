@@ -234,7 +234,7 @@ class Shell(QObject):
     @Slot(object)
     def show_token_panel(self, focus: object) -> None:
         """The inspector follows the task: a token was chosen."""
-        if focus is not None and self._widgets.inspector.current not in ("why", "lens"):
+        if focus is not None and self._widgets.inspector.current not in ("why", "lens", "steer"):
             self._widgets.inspector.show_panel("token")
 
     @Slot()
@@ -242,6 +242,11 @@ class Shell(QObject):
         """The inspector follows the task: something is explained."""
         self._widgets.window.inspector_dock.show()
         self._widgets.inspector.show_panel("why")
+
+    @Slot()
+    def show_steering(self) -> None:
+        """Mark the spans that are turned down or up in the conversation."""
+        self._widgets.chat.text_view.set_tints(self._app.models.steering.tints())
 
     @Slot(str)
     def export_explanation(self, kind: str) -> None:

@@ -19,6 +19,7 @@ from views.models.page import PageModel
 from views.models.runs import RunsModel
 from views.models.settings import SettingsModel
 from views.models.sources import SourcesModel
+from views.models.steering import SteeringModel
 from views.models.transcript import TranscriptModel
 
 
@@ -42,6 +43,7 @@ class ViewModels:
     sources: SourcesModel
     page: PageModel
     explanation: ExplanationModel
+    steering: SteeringModel
 
     @classmethod
     def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
@@ -64,4 +66,5 @@ class ViewModels:
             sources=SourcesModel(),
             page=PageModel(),
             explanation=ExplanationModel(),
+            steering=SteeringModel(),
         )

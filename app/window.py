@@ -20,6 +20,7 @@ from views.sampling_panel import SamplingPanel
 from views.settings_view import SettingsView
 from views.shortcuts_view import ShortcutsView
 from views.status_line import StatusLine
+from views.steering_panel import SteeringPanel
 from views.theme import Theme
 from views.token_panel import TokenPanel
 from views.why_panel import WhyPanel
@@ -38,6 +39,7 @@ class Widgets:
     sampling: SamplingPanel
     token: TokenPanel
     why: WhyPanel
+    steering: SteeringPanel
     monitor: MonitorPanel
     status: StatusLine
     picker: ModelPicker
@@ -62,6 +64,8 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector.add_panel("token", "Token", token)
     why = WhyPanel(models.explanation, theme)
     inspector.add_panel("why", "Why", why)
+    steering = SteeringPanel(models.steering, models.controls, theme)
+    inspector.add_panel("steer", "Steer", steering)
     monitor = MonitorPanel(models.monitor, models.runs, theme)
     status = StatusLine(theme)
     window = MainWindow(
@@ -91,6 +95,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         sampling=sampling,
         token=token,
         why=why,
+        steering=steering,
         monitor=monitor,
         status=status,
         picker=ModelPicker(models.models, theme, window),

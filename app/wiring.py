@@ -18,6 +18,7 @@ def connect(app: App) -> None:
     _connect_documents(app)
     _connect_panels(app)
     _connect_why(app)
+    _connect_steering(app)
     _connect_sheets(app)
     _connect_status(app)
 
@@ -140,6 +141,15 @@ def _connect_why(app: App) -> None:
     app.widgets.inspector.shown.connect(explaining.note_panel)
     app.models.focus.current_changed.connect(explaining.point_from_text)
     app.widgets.token.contrast_requested.connect(explaining.contrast)
+
+
+def _connect_steering(app: App) -> None:
+    panel, steering, intents = app.widgets.steering, app.steering, app.widgets.intents
+    intents.text_selected.connect(steering.take_selection)
+    intents.system_prompt_changed.connect(steering.system_prompt_changed)
+    panel.regenerate_requested.connect(steering.regenerate)
+    steering.told.connect(app.shell.tell)
+    app.models.steering.changed.connect(app.shell.show_steering)
 
 
 def _connect_sheets(app: App) -> None:

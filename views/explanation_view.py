@@ -171,6 +171,8 @@ def about(result: ExplanationScores) -> str:
         parts.append(f"first estimates agreed to {final.preview_correlation:.2f} (rank correlation)")
     if final is not None and final.estimated:
         parts.append(f"{len(final.estimated)} parts share a coarser score")
+    if result.steered:
+        parts.append("read under the factors of the Steer tab")
     if len(result.rows) > 1:
         parts.append("text and ranking show the sum over its tokens")
     words = " · ".join(parts)

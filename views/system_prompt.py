@@ -22,6 +22,8 @@ from PySide6.QtWidgets import (
 
 from views.intents import ChatIntents
 from views.keys import FieldKeys
+from views.models.steering import SYSTEM
+from views.models.text_range import TextRange
 from views.theme import BODY, Theme
 
 #: Presets that are always there; the user's own come after them.
@@ -67,6 +69,7 @@ class SystemPrompt(QWidget):
         FieldKeys(self.editor)
         self.editor.setFixedHeight(96)
         self.editor.textChanged.connect(self._edited)
+        self.editor.selectionChanged.connect(self._selected)
         self.presets = QComboBox(self)
         self.presets.setObjectName("systemPromptPresets")
         self.presets.setAccessibleName("Presets of the system prompt")
@@ -140,6 +143,18 @@ class SystemPrompt(QWidget):
         self._pause.start()
         self._show_preset()
         self._title()
+
+    def _selected(self) -> None:
+        """Tell what is selected, counted in characters (Qt counts in UTF-16)."""
+        cursor, text = self.editor.textCursor(), self.text()
+        units = text.encode("utf-16-le")
+        start, end = (
+            len(units[: 2 * place].decode("utf-16-le", errors="ignore"))
+            for place in (cursor.selectionStart(), cursor.selectionEnd())
+        )
+        if end > start:
+            self.flush()
+            self._intents.text_selected.emit(TextRange(SYSTEM, start, end))
 
     def _fill(self) -> None:
         self.presets.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import (
@@ -15,6 +16,7 @@ from PySide6.QtGui import (
     QResizeEvent,
     QTextCharFormat,
     QTextLayout,
+    QTextLine,
     QTextOption,
 )
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QSizePolicy, QToolTip, QWidget
@@ -118,9 +120,8 @@ class TintedText(QAbstractScrollArea):
             place = max(0, bisect_right(starts, start) - 1)
             while place < len(lines) and starts[place] < end:
                 line = lines[place]
-                left = line.cursorToX(max(start, starts[place]))
-                right = line.cursorToX(min(end, starts[place] + line.textLength()))
-                left, right = (value[0] if isinstance(value, tuple) else value for value in (left, right))
+                left = _x_of(line, max(start, starts[place]))
+                right = _x_of(line, min(end, starts[place] + line.textLength()))
                 if right > left:
                     rect = QRectF(left, line.y() - 1, right - left, line.height() * _LINE - 3)
                     found.append((number, rect))
@@ -138,8 +139,8 @@ class TintedText(QAbstractScrollArea):
         for start, end in [*spans, (length, length)]:
             if start > at:
                 span = QTextLayout.FormatRange()
-                span.start, span.length = self._unit(at), self._unit(start) - self._unit(at)  # type: ignore[assignment]
-                span.format = faint  # type: ignore[assignment]
+                span.start, span.length = self._unit(at), self._unit(start) - self._unit(at)
+                span.format = faint
                 ranges.append(span)
             at = max(at, end)
         layout.setFormats(ranges)
@@ -225,6 +226,12 @@ class TintedText(QAbstractScrollArea):
         note = " (preview)" if segment in result.preview else ""
         text = one_line(short(result.segments[segment].text))
         return f"{text}: {format_score(value, result.spec.unit)}{note}"
+
+
+def _x_of(line: QTextLine, position: int) -> float:
+    """Where a character begins (some versions of the binding also return the position)."""
+    found: Any = line.cursorToX(position)
+    return float(found[0] if isinstance(found, tuple) else found)
 
 
 def _utf16_places(text: str) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QAbstractTextDocumentLayout,
@@ -21,8 +23,9 @@ from views.code_buttons import CodeButtons
 from views.intents import ChatIntents
 from views.markdown_blocks import Block, split_blocks, split_lines
 from views.models.focus import FocusModel, MessageId, TokenSpan
-from views.models.text_range import TextRange
+from views.models.text_range import TextRange, TextTint
 from views.models.transcript import ShownMessage, TranscriptModel
+from views.paint import diverging
 from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
 from views.theme import CAPTION, Theme
@@ -42,6 +45,7 @@ class TranscriptView(ReadingArea):
         self.selection = Selection()
         self._code_buttons = CodeButtons(self.viewport(), theme, self._copy)
         self._announced: dict[MessageId, int] = {}
+        self._tints: Mapping[MessageId, Sequence[TextTint]] = {}
         model.text_appended.connect(self._grow)
         model.reply_finished.connect(self._finished)
         model.was_reset.connect(self._forget)
@@ -146,7 +150,7 @@ class TranscriptView(ReadingArea):
             painter.drawText(bar, flags, piece.block.language or "code")
 
     def _selections(self, item: Item, piece: BlockPiece) -> list[QAbstractTextDocumentLayout.Selection]:
-        found = []
+        found = self._tint_selections(item, piece)
         number, place = self.column.number(item), item.pieces.index(piece)
         size = piece.document.characterCount() - 1 if piece.document is not None else 0
         selected = self.selection.range_in(number, place, size)
@@ -159,6 +163,27 @@ class TranscriptView(ReadingArea):
             if start < piece.end and end > piece.start:
                 shown = piece.shown_range(start, end)
                 found.append(self._selection(piece, *shown, "selection", underline=True))
+        return found
+
+    def set_tints(self, tints: Mapping[MessageId, Sequence[TextTint]]) -> None:
+        """Mark characters of messages, by message."""
+        self._tints = tints
+        self.viewport().update()
+
+    def _tint_selections(self, item: Item, piece: BlockPiece) -> list[QAbstractTextDocumentLayout.Selection]:
+        found = []
+        ground = "bubble" if item.message.role == "user" else "surface"
+        for tint in self._tints.get(item.message.id, ()):
+            if tint.start < piece.end and tint.end > piece.start:
+                selection = self._selection(piece, *piece.shown_range(tint.start, tint.end), ground)
+                look = QTextCharFormat()
+                color = diverging(tint.strength, getattr(self.theme.colors, ground), self.theme.colors.text)
+                look.setBackground(color.background)
+                if tint.steered:
+                    look.setUnderlineStyle(QTextCharFormat.UnderlineStyle.DashUnderline)
+                    look.setUnderlineColor(color.underline)
+                selection.format = look  # type: ignore[assignment]
+                found.append(selection)
         return found
 
     def _selection(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.controllers.beginnings import whole
 from app.controllers.showing import turns
 from app.history import History, StoredMessage
-from inference.events import Message, Token
+from inference.events import AttentionControl, Message, Token
 from views.models.transcript import ShownMessage
 
 
@@ -31,10 +31,25 @@ class ReadContext:
         """The text of each entry of ``message_ids``."""
         return (self.prompt,) if self.prompt is not None else tuple(turn.content for turn in self.turns)
 
+    def attention(self, controls: tuple[AttentionControl, ...]) -> tuple[AttentionControl, ...]:
+        """Those of the controls that are about what was read here."""
+        return attention_within(controls, len(self.turns), raw=self.prompt is not None)
+
     @property
     def empty(self) -> bool:
         """Whether nothing was said yet."""
         return not self.turns and self.prompt is None
+
+
+def attention_within(
+    controls: tuple[AttentionControl, ...], turns: int, *, raw: bool
+) -> tuple[AttentionControl, ...]:
+    """The controls that are about the first ``turns`` messages, or about a raw prompt."""
+    return tuple(
+        control
+        for control in controls
+        if (control.message is None) == raw and (control.message is None or control.message < turns)
+    )
 
 
 def context_of_reply(history: History, message: int, shown: ShownMessage) -> ReadContext:

@@ -23,6 +23,7 @@ from inference.events import (
     Setting,
 )
 from inference.running import RunHandle, new_run_id
+from views.models.controls import ControlsModel
 from views.models.explaining import ExplainTarget, ExplanationModel, parameters_of
 from views.models.focus import FocusModel, TokenSpan
 from views.models.model_choice import ModelChoiceModel
@@ -57,6 +58,7 @@ class ExplainingController(QObject):
         generation: Generation,
         models: ModelChoiceModel,
         focus: FocusModel,
+        controls: ControlsModel,
         model: ExplanationModel,
         faults: FaultReporter,
         parent: QObject | None = None,
@@ -69,6 +71,7 @@ class ExplainingController(QObject):
         self._generation = generation
         self._models = models
         self._focus = focus
+        self._controls = controls
         self._model = model
         self._faults = faults
         self._run: RunHandle | None = None
@@ -158,7 +161,7 @@ class ExplainingController(QObject):
         if self._example_wanted:
             self._example_wanted = False
             self.wanted.emit()
-            self.explain()
+            self._take_example()
 
     @Slot()
     def _check_target(self, *_: object) -> None:
@@ -248,10 +251,18 @@ class ExplainingController(QObject):
         """Explain the last reply, after writing one if need be."""
         self._take_last_reply()
         if self._model.target is not None:
-            self.explain()
+            self._take_example()
         elif self._transcript.streaming_id is None:
             self._example_wanted = True
             self._chat.send(_EXAMPLE)
+
+    def _take_example(self) -> None:
+        """The last reply up to its first source mark, explained."""
+        reply = self._transcript.last_reply
+        if reply is not None and reply.text:
+            mark = reply.text.find(" [", 1)
+            self._set_target(reply.id, 0, mark if mark > 0 else len(reply.text))
+            self.explain()
 
     @Slot()
     def compare(self) -> None:
@@ -279,7 +290,8 @@ class ExplainingController(QObject):
         assert target is not None
         reply = self._transcript.message(target.message_id).text if target.message_id is not None else ""
         self._asked = context, reply
-        self._model.begin()
+        explained = request.explain if isinstance(request, CompareMethodsRequest) else request
+        self._model.begin(steered=bool(explained.attention))
         self._run = self._desk.submit(request, self._take)
 
     def _take(self, events: tuple[Event, ...]) -> None:
@@ -331,6 +343,8 @@ class ExplainingController(QObject):
             similarity_threshold=float(values["similarity_threshold"]) if values.get("related") else None,
             contrast_id=target.contrast.id if target.contrast is not None else None,
             settings=own,
+            attention=context.attention(self._controls.controls.attention),
+            steering=self._controls.controls.steering,
             preview=preview,
             estimate_only=estimate_only,
         ), context

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.beginnings import Beginning
+from app.controllers.context import attention_within
 from app.controllers.reply import ReplyWriter
 from app.desk import Desk
 from app.faults import FaultReporter
@@ -113,7 +114,7 @@ class Generation(QObject):
         writer.grew.connect(self._on_grew)
         writer.ended.connect(self._on_ended)
         self._writers[task.message] = task, writer
-        settings, controls = self._settings.settings, self._controls.controls
+        settings, controls = self._settings.settings, _of_task(self._controls.controls, task)
         request = GenerateRequest(
             run_id=new_run_id(),
             messages=task.turns,
@@ -146,7 +147,7 @@ class Generation(QObject):
     def _on_controls(self, controls: SamplingControls) -> None:
         for task, writer in self._writers.values():
             if writer.handle is not None and task.conversation == self.steered:
-                writer.handle.controls = controls
+                writer.handle.controls = _of_task(controls, task)
 
     def _task(self) -> tuple[Task, ReplyWriter]:
         writer = self.sender()
@@ -197,6 +198,12 @@ class Generation(QObject):
         self.busy_changed.emit(running)
         self.ended.emit(task, event)
         writer.deleteLater()
+
+
+def _of_task(controls: SamplingControls, task: Task) -> SamplingControls:
+    """Without attention controls of what this task does not read (a span in a later message, say)."""
+    kept = attention_within(controls.attention, len(task.turns), raw=task.prompt is not None)
+    return controls if kept == controls.attention else replace(controls, attention=kept)
 
 
 def _record(

@@ -137,6 +137,7 @@ class ExplanationModel(QObject):
         self.compared: MethodsCompared | None = None
         self.post: Postprocessing = "none"
         self._shown = ""
+        self._steered = False
         self._running_target = ExplainTarget(text="")
         self._clicked: int | None = None
         self._hovered: int | None = None
@@ -208,8 +209,9 @@ class ExplanationModel(QObject):
         """Name of the method whose result is shown."""
         return self._shown
 
-    def begin(self) -> None:
+    def begin(self, *, steered: bool = False) -> None:
         """An explanation of the current target was asked for; older results stay until it begins."""
+        self._steered = steered
         assert self.target is not None
         self._running_target = self.target
         self._set_state("waiting")
@@ -265,7 +267,11 @@ class ExplanationModel(QObject):
             self.compared_changed.emit()
         contrast = self._running_target.contrast
         self.results[event.method] = ExplanationScores(
-            event, spec, self._running_target.text, contrast.text if contrast is not None else ""
+            event,
+            spec,
+            self._running_target.text,
+            contrast.text if contrast is not None else "",
+            steered=self._steered,
         )
         self._shown = event.method
         self._forget_pointed()

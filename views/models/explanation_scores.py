@@ -26,10 +26,17 @@ class ExplanationScores:
         spec: The method that computes the scores.
         target_text: The target as the user chose it.
         contrast: Text of the token that the target is held against; empty without one.
+        steered: Whether the text was read under factors on the attention.
     """
 
     def __init__(
-        self, started: ExplanationStarted, spec: MethodSpec, target_text: str, contrast: str = ""
+        self,
+        started: ExplanationStarted,
+        spec: MethodSpec,
+        target_text: str,
+        contrast: str = "",
+        *,
+        steered: bool = False,
     ) -> None:
         self.spec = spec
         self.context = started.context
@@ -39,6 +46,7 @@ class ExplanationScores:
         self.cost = started.cost
         self.target_text = target_text
         self.contrast = contrast
+        self.steered = steered
         self.rows: list[list[Score]] = [[None] * len(started.segments) for _ in started.targets]
         self.preview: set[int] = set()
         self.done, self.total = 0, len(started.segments)

@@ -20,7 +20,7 @@ class TextRange:
 class TextTint:
     """How some characters of a message are marked: ``strength`` -1 to 1 on the diverging scale.
 
-    ``steered`` marks are lines without a colour behind the text, so that both kinds can be seen at once.
+    ``steered`` marks have a dashed line, too: they are what the user set, not what was measured.
     """
 
     start: int

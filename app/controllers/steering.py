@@ -1,0 +1,149 @@
+"""Spans of the conversation become attention controls, which act on the next token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from app.controllers.chat import ChatController
+from app.history import History
+from inference.events import AttentionControl
+from views.models.controls import ControlsModel
+from views.models.focus import MessageId
+from views.models.steering import SYSTEM, SteeredSpan, SteeringModel
+from views.models.text_range import TextRange
+from views.models.transcript import TranscriptModel
+
+
+class SteeringController(QObject):
+    """Keeps the attention controls in step with the spans of the shown branch.
+
+    A span belongs to a message, a control to a place in what the model reads: on another branch, or with a
+    system prompt added, the controls are made anew. Spans of messages that are not shown wait for them.
+    """
+
+    told = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        history: History,
+        transcript: TranscriptModel,
+        chat: ChatController,
+        controls: ControlsModel,
+        model: SteeringModel,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._history = history
+        self._transcript = transcript
+        self._chat = chat
+        self._controls = controls
+        self._model = model
+        model.changed.connect(self._apply)
+        transcript.was_reset.connect(self._read_back)
+        transcript.message_appended.connect(self._apply)
+        transcript.tail_replaced.connect(self._apply)
+
+    @Slot(object)
+    def take_selection(self, selected: TextRange | None) -> None:
+        """Text was selected; what the model reads can be steered, the last reply cannot yet."""
+        text = self._text(selected.message_id) if selected is not None else None
+        if selected is None or text is None or self._is_last_reply(selected.message_id):
+            self._model.set_selected(None)
+        else:
+            self._model.set_selected(selected, text[selected.start : selected.end])
+
+    @Slot()
+    def system_prompt_changed(self) -> None:
+        """Spans that are no longer in the system prompt go; the others are counted anew."""
+        prompt = self._chat.system_prompt
+        kept = tuple(
+            span
+            for span in self._model.spans
+            if span.message_id != SYSTEM or prompt[span.start : span.end] == span.text
+        )
+        self._model.set_spans(kept)
+        self._apply()
+
+    @Slot()
+    def regenerate(self) -> None:
+        """Write the last reply anew under the spans as they are."""
+        reply = self._transcript.last_reply
+        if reply is None or not isinstance(reply.id, int):
+            self.told.emit("There is no reply to write anew yet.")
+        elif reply.state == "streaming":
+            self.told.emit("The reply that is being written feels each change at its next token.")
+        else:
+            self._chat.regenerate(reply.id)
+
+    # --- spans to controls
+
+    @Slot()
+    def _apply(self, *_: object) -> None:
+        found = []
+        for span in self._model.spans:
+            index = self._index(span.message_id)
+            if index is None or span.factor == 1.0 or self._text_of(span) != span.text:
+                continue
+            number = None if self._raw else index
+            found.append(AttentionControl(start=span.start, end=span.end, factor=span.factor, message=number))
+        controls = self._controls.controls
+        self._controls.set_controls(replace(controls, attention=tuple(found)))
+
+    @Slot()
+    def _read_back(self) -> None:
+        """Another conversation is shown: its spans are those of its controls."""
+        self._model.set_selected(None)
+        spans = []
+        for control in self._controls.controls.attention:
+            message_id = self._message_at(control.message)
+            text = self._text(message_id) if message_id is not None else None
+            if message_id is not None and text and 0 <= control.start < control.end <= len(text):
+                spans.append(
+                    SteeredSpan(
+                        message_id=message_id,
+                        start=control.start,
+                        end=control.end,
+                        text=text[control.start : control.end],
+                        factor=control.factor,
+                    )
+                )
+        self._model.set_spans(tuple(spans))
+        self._apply()
+
+    @property
+    def _raw(self) -> bool:
+        number = self._chat.conversation
+        return number is not None and self._history.conversation(number).kind == "raw"
+
+    @property
+    def _head(self) -> int:
+        """Entries of what the model reads before the first message."""
+        return 1 if self._chat.system_prompt.strip() and not self._raw else 0
+
+    def _index(self, message_id: MessageId) -> int | None:
+        if message_id == SYSTEM:
+            return 0 if self._head else None
+        if message_id not in self._transcript or self._is_last_reply(message_id):
+            return None
+        return self._transcript.position(message_id) + self._head
+
+    def _message_at(self, index: int | None) -> MessageId | None:
+        place = 0 if index is None else index - self._head
+        if place < 0:
+            return SYSTEM
+        return self._transcript.messages[place].id if place < len(self._transcript) else None
+
+    def _text(self, message_id: MessageId) -> str | None:
+        if message_id == SYSTEM:
+            return self._chat.system_prompt
+        return self._transcript.message(message_id).text if message_id in self._transcript else None
+
+    def _text_of(self, span: SteeredSpan) -> str:
+        return (self._text(span.message_id) or "")[span.start : span.end]
+
+    def _is_last_reply(self, message_id: MessageId) -> bool:
+        reply = self._transcript.last_reply
+        return reply is not None and reply.id == message_id
