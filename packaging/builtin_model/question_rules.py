@@ -208,7 +208,7 @@ def ask_by_whom(sentence: str, rng: random.Random) -> Asked | None:
         return None
     subject = _inside(match["subject"])
     wh = rng.choice((f"Who {match['verb']} {subject}?", f"By whom was {subject} {match['verb']}?"))
-    return Asked(wh, match["answer"], sentence)
+    return Asked(wh, match["answer"].rstrip("."), sentence)
 
 
 def ask_gap(sentence: str, rng: random.Random) -> Asked | None:

@@ -57,8 +57,9 @@ def corpus_folder(tmp_path: Path) -> Path:
         fact = f"The town of {name} was founded in {year}."
         text = (
             f"{fact} It stands by a river, and its market is known for {town.lower()} wood. "
-            f"In {year + 50}, the council built a bridge of stone in {town}. Many travellers crossed the bridge "
-            f"because the ford was deep. The old mill was designed by {town} Miller. {number} boats lie there."
+            f"In {year + 50}, the council built a bridge of stone in {town}. "
+            "Many travellers crossed the bridge because the ford was deep. "
+            f"The old mill was designed by {town} Miller. {number} boats lie there."
         )
         prose.append({"source": "towns", "title": name, "text": text})
         row = {"source": "towns", "context": f"{fact} Its market is large and old, and many come to see it."}
