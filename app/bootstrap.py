@@ -16,6 +16,7 @@ from app.controllers.downloads import DownloadsController
 from app.controllers.examples import ExamplesController
 from app.controllers.explaining import ExplainingController
 from app.controllers.generation import Generation
+from app.controllers.looking import LookingController
 from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
 from app.controllers.raw import RawController
@@ -228,6 +229,16 @@ class App(QObject):
             chat=self.chat,
             controls=models.controls,
             model=models.steering,
+            parent=self,
+        )
+        self.looking = LookingController(
+            desk=self.engine_desk,
+            history=history,
+            transcript=models.transcript,
+            chat=self.chat,
+            models=models.models,
+            lens=models.lens,
+            attention=models.attention,
             parent=self,
         )
         self.raw = RawController(

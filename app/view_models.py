@@ -13,6 +13,7 @@ from views.models.explaining import ExplanationModel
 from views.models.faults import FaultsModel
 from views.models.focus import FocusModel
 from views.models.library import LibraryModel
+from views.models.looking import AttentionModel, LensModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.monitor import MonitorModel
 from views.models.page import PageModel
@@ -44,6 +45,8 @@ class ViewModels:
     page: PageModel
     explanation: ExplanationModel
     steering: SteeringModel
+    lens: LensModel
+    attention: AttentionModel
 
     @classmethod
     def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
@@ -67,4 +70,6 @@ class ViewModels:
             page=PageModel(),
             explanation=ExplanationModel(),
             steering=SteeringModel(),
+            lens=LensModel(),
+            attention=AttentionModel(),
         )

@@ -13,6 +13,7 @@ from views.faults_view import FaultsBar, FaultsView
 from views.header_bar import HeaderBar
 from views.inspector import Inspector
 from views.intents import ChatIntents
+from views.lens_panel import LensPanel
 from views.main_window import MainWindow
 from views.model_picker import ModelPicker
 from views.monitor_panel import MonitorPanel
@@ -39,6 +40,7 @@ class Widgets:
     sampling: SamplingPanel
     token: TokenPanel
     why: WhyPanel
+    lens: LensPanel
     steering: SteeringPanel
     monitor: MonitorPanel
     status: StatusLine
@@ -64,6 +66,8 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector.add_panel("token", "Token", token)
     why = WhyPanel(models.explanation, theme)
     inspector.add_panel("why", "Why", why)
+    lens = LensPanel(models.lens, models.attention, theme)
+    inspector.add_panel("lens", "Lens", lens)
     steering = SteeringPanel(models.steering, models.controls, theme)
     inspector.add_panel("steer", "Steer", steering)
     monitor = MonitorPanel(models.monitor, models.runs, theme)
@@ -95,6 +99,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         sampling=sampling,
         token=token,
         why=why,
+        lens=lens,
         steering=steering,
         monitor=monitor,
         status=status,

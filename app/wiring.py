@@ -19,6 +19,7 @@ def connect(app: App) -> None:
     _connect_panels(app)
     _connect_why(app)
     _connect_steering(app)
+    _connect_lens(app)
     _connect_sheets(app)
     _connect_status(app)
 
@@ -150,6 +151,15 @@ def _connect_steering(app: App) -> None:
     panel.regenerate_requested.connect(steering.regenerate)
     steering.told.connect(app.shell.tell)
     app.models.steering.changed.connect(app.shell.show_steering)
+
+
+def _connect_lens(app: App) -> None:
+    panel, looking = app.widgets.lens, app.looking
+    panel.look_requested.connect(looking.look)
+    panel.layer_requested.connect(looking.read_layer)
+    panel.head_requested.connect(looking.read_head)
+    panel.cancel_requested.connect(looking.cancel)
+    looking.told.connect(app.shell.tell)
 
 
 def _connect_sheets(app: App) -> None:

@@ -1,0 +1,172 @@
+"""The Lens tab: what each layer would say, and where each head looks."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, Signal, Slot
+
+from app.controllers.chat import ChatController
+from app.controllers.context import ReadContext, context_before, context_of_reply
+from app.desk import Desk
+from app.history import History
+from inference.events import (
+    AttentionRequest,
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    LensRequest,
+    ModelLoaded,
+)
+from inference.running import RunHandle, new_run_id
+from views.models.looking import AttentionModel, LensModel, LookModel
+from views.models.model_choice import ModelChoiceModel
+from views.models.transcript import TranscriptModel
+
+#: The last so many tokens are looked at; more could not be told apart in the window.
+POSITIONS = 256
+_GRID = 16
+
+
+class LookingController(QObject):
+    """Runs the lens and reads attention maps of the open conversation, up to its end."""
+
+    told = Signal(str)
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        history: History,
+        transcript: TranscriptModel,
+        chat: ChatController,
+        models: ModelChoiceModel,
+        lens: LensModel,
+        attention: AttentionModel,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._desk = desk
+        self._history = history
+        self._transcript = transcript
+        self._chat = chat
+        self._models = models
+        self._lens = lens
+        self._attention = attention
+        self._runs: dict[LookModel, RunHandle] = {}
+        transcript.was_reset.connect(self._forget)
+        transcript.tail_replaced.connect(self._forget)
+        models.loaded_changed.connect(self._on_model)
+
+    @Slot()
+    def look(self) -> None:
+        """Look at the conversation through the logit lens."""
+        context = self._context()
+        if context is None:
+            return
+        request = LensRequest(
+            run_id=new_run_id(),
+            messages=context.turns,
+            prompt=context.prompt,
+            reply_ids=context.reply_ids,
+            reply_text=context.reply_text,
+            first=self._first(),
+        )
+        self._submit(self._lens, request)
+
+    @Slot(int)
+    def read_layer(self, layer: int) -> None:
+        """Show thumbnails of all heads of a layer."""
+        context = self._context()
+        if context is not None:
+            self._attention.layer = layer
+            self._attention.begin(thumbnails=True)
+            self._submit(self._attention, self._attention_request(context, layer, (), _GRID))
+
+    @Slot(int)
+    def read_head(self, head: int) -> None:
+        """Show the whole matrix of a head of the layer that is shown."""
+        context = self._context()
+        if context is not None:
+            self._attention.head = head
+            self._attention.begin(thumbnails=False)
+            request = self._attention_request(context, self._attention.layer, (head,), 0)
+            self._submit(self._attention, request)
+
+    @Slot()
+    def cancel(self) -> None:
+        """Stop what is running; rows that came stay."""
+        for handle in self._runs.values():
+            handle.cancel()
+
+    def _attention_request(
+        self, context: ReadContext, layer: int, heads: tuple[int, ...], grid: int
+    ) -> AttentionRequest:
+        return AttentionRequest(
+            run_id=new_run_id(),
+            layers=(layer,),
+            heads=heads,
+            messages=context.turns,
+            prompt=context.prompt,
+            reply_ids=context.reply_ids,
+            reply_text=context.reply_text,
+            first=self._first(),
+            grid=grid,
+        )
+
+    def _submit(self, model: LookModel, request: LensRequest | AttentionRequest) -> None:
+        self._desk.drop(self._runs.pop(model, None))
+        model.set_state("working")
+        take = self._take_lens if model is self._lens else self._take_attention
+        self._runs[model] = self._desk.submit(request, take)
+
+    def _take_lens(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            self._lens.take(event)
+        self._end(self._lens, events[-1], bool(self._lens.rows))
+
+    def _take_attention(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            self._attention.take(event)
+        self._end(self._attention, events[-1], bool(self._attention.thumbnails))
+
+    def _end(self, model: LookModel, last: Event, some: bool) -> None:
+        if isinstance(last, Failed):
+            model.set_state("failed", f"{last.message} {last.hint}".strip())
+        elif isinstance(last, (Finished, Cancelled)):
+            model.set_state("result" if some else "empty")
+        else:
+            return
+        self._runs.pop(model, None)
+
+    def _context(self) -> ReadContext | None:
+        number = self._chat.conversation
+        path = self._history.path(number) if number is not None else ()
+        if self._models.loaded is None:
+            self.told.emit("Choose a model first.")
+            return None
+        if not path or self._transcript.streaming_id is not None:
+            self.told.emit("Have something said first." if not path else "Wait for the end of the reply.")
+            return None
+        last = path[-1]
+        if last.role != "assistant":
+            return context_before(self._history, path)
+        return context_of_reply(self._history, last.id, self._transcript.message(last.id))
+
+    def _first(self) -> int:
+        return max(0, self._chat.context_used - POSITIONS)
+
+    @Slot()
+    def _forget(self, *_: object) -> None:
+        for model in list(self._runs):
+            self._desk.drop(self._runs.pop(model))
+        self._lens.clear()
+        self._attention.clear()
+
+    @Slot(object)
+    def _on_model(self, loaded: ModelLoaded | None) -> None:
+        self._forget()
+        if loaded is not None:
+            self._lens.vocabulary = loaded.info.vocabulary
+            self._attention.layer_count = loaded.info.layers
+            self._attention.layer = loaded.info.layers - 1
+            self._attention.changed.emit()

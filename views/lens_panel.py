@@ -1,0 +1,199 @@
+"""The Lens tab: what each layer would say, and where each head looks."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from views.attention_view import AttentionView, HeadThumbnails
+from views.lens_grid import LensGrid
+from views.models.looking import AttentionModel, LensMeasure, LensModel, LookModel
+from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note
+from views.segments import Segments
+from views.theme import GRID, Theme
+
+_MEASURES: dict[LensMeasure, str] = {
+    "top": "Probability of what it would say",
+    "followed": "Probability of the token that comes",
+    "rank": "Rank of the token that comes",
+    "entropy": "Entropy",
+}
+
+
+class LensPanel(ScrollPage):
+    """Two looks inside: the logit lens and attention maps.
+
+    Signals:
+        look_requested: Run the lens on the conversation.
+        layer_requested: Show the heads of this layer.
+        head_requested: Show this head's matrix.
+        cancel_requested: Stop.
+    """
+
+    look_requested = Signal()
+    layer_requested = Signal(int)
+    head_requested = Signal(int)
+    cancel_requested = Signal()
+
+    def __init__(
+        self, lens: LensModel, attention: AttentionModel, theme: Theme, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("lensPanel")
+        self._lens, self._attention, self._theme = lens, attention, theme
+        self.looks = Segments(theme)
+        self.looks.setAccessibleName("Look at")
+        self.looks.add("layers", "Layers", "What the model would say after each layer")
+        self.looks.add("heads", "Attention", "Where each head looks")
+        self.looks.chosen.connect(lambda name: self._pages.setCurrentIndex(0 if name == "layers" else 1))
+        self._pages = QStackedWidget()
+        row = QHBoxLayout()
+        row.addWidget(self.looks)
+        row.addStretch(1)
+        self.column.addLayout(row)
+        self.column.addWidget(self._pages)
+        self.column.addStretch(1)
+        self.grid, self.heads = LensGrid(lens, theme), HeadThumbnails(attention, theme)
+        self.map = AttentionView(attention, theme)
+        self._pages.addWidget(self._lens_page())
+        self._pages.addWidget(self._attention_page())
+
+    def _lens_page(self) -> QWidget:
+        page, column = _page()
+        empty = EmptyPage(
+            "What would it say if it stopped half-way?",
+            "Each layer's state is read as if it were the last. A row is a layer, a column a token of the "
+            "text, a cell the token that the model would say next from there.",
+            "Look at this conversation",
+            "lookNow",
+            self._theme,
+        )
+        empty.layout().setContentsMargins(0, GRID, 0, GRID)  # type: ignore[union-attr]
+        empty.clicked.connect(self.look_requested)
+        measure = QComboBox()
+        measure.setObjectName("lensMeasure")
+        measure.setAccessibleName("Colour by")
+        measure.setToolTip("Colour by; the louder, the more (for ranks: the better).")
+        measure.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        measure.setMinimumContentsLength(12)
+        for name, title in _MEASURES.items():
+            measure.addItem(title, name)
+        measure.activated.connect(lambda _: self._lens.set_measure(measure.currentData()))
+        again = QPushButton("Look again")
+        again.setObjectName("lookAgain")
+        again.clicked.connect(self.look_requested)
+        shown = QWidget()
+        result = QVBoxLayout(shown)
+        result.setContentsMargins(0, 0, 0, 0)
+        result.setSpacing(2 * GRID)
+        result.addWidget(heading("Colour: from nothing (pale) to certain", self._theme))
+        result.addWidget(measure)
+        result.addWidget(self.grid)
+        result.addWidget(
+            note("The last layer is on top: it is what the model says. Point at a cell.", self._theme)
+        )
+        result.addWidget(again)
+        column.addWidget(empty)
+        column.addWidget(_State(self._lens, self._theme, self.cancel_requested))
+        column.addWidget(shown)
+        column.addStretch(1)
+
+        def show() -> None:
+            known = self._lens.started is not None
+            shown.setVisible(known)
+            empty.setVisible(not known and self._lens.state != "working")
+            again.setEnabled(self._lens.state != "working")
+
+        self._lens.state_changed.connect(show)
+        self._lens.changed.connect(show)
+        show()
+        return page
+
+    def _attention_page(self) -> QWidget:
+        page, column = _page()
+        layer = QSpinBox()
+        layer.setObjectName("attentionLayer")
+        layer.setAccessibleName("Layer")
+        read = QPushButton("Show its heads")
+        read.setObjectName("readLayer")
+        read.clicked.connect(lambda: self.layer_requested.emit(layer.value()))
+        row = QHBoxLayout()
+        row.addWidget(Ink("Layer", self._theme))
+        row.addWidget(layer)
+        row.addWidget(read)
+        row.addStretch(1)
+        column.addWidget(
+            note(
+                "Each head's attention: rows are the tokens that look, columns those looked at.", self._theme
+            )
+        )
+        column.addLayout(row)
+        column.addWidget(_State(self._attention, self._theme, self.cancel_requested))
+        column.addWidget(self.heads)
+        hint = note("Click a head to see its matrix; point at it for exact weights.", self._theme)
+        column.addWidget(hint)
+        column.addWidget(self.map)
+        column.addStretch(1)
+        self.heads.head_chosen.connect(self.head_requested)
+
+        def show() -> None:
+            with QSignalBlocker(layer):
+                layer.setRange(0, max(0, self._attention.layer_count - 1))
+                if not self._attention.thumbnails:
+                    layer.setValue(self._attention.layer)
+            hint.setVisible(bool(self._attention.thumbnails))
+            self.map.setVisible(self._attention.matrix is not None)
+            read.setEnabled(self._attention.state != "working")
+
+        self._attention.state_changed.connect(show)
+        self._attention.changed.connect(show)
+        show()
+        return page
+
+
+class _State(QWidget):
+    """Progress with a stop button while a look goes on, and what went wrong."""
+
+    def __init__(self, model: LookModel, theme: Theme, cancel: object) -> None:
+        super().__init__()
+        self._model = model
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 0)
+        self._bar.setTextVisible(False)
+        self._stop = QPushButton("Stop")
+        self._stop.clicked.connect(cancel)  # type: ignore[arg-type]
+        self._problem = Ink("", theme, tone="danger", wrap=True)
+        row = QHBoxLayout()
+        row.addWidget(self._bar, 1)
+        row.addWidget(self._stop)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self._problem)
+        model.state_changed.connect(self._show)
+        self._show()
+
+    def _show(self) -> None:
+        working = self._model.state == "working"
+        self._bar.setVisible(working)
+        self._stop.setVisible(working)
+        self._problem.setText(self._model.problem)
+        self._problem.setVisible(self._model.state == "failed")
+        self.setVisible(working or self._model.state == "failed")
+
+
+def _page() -> tuple[QWidget, QVBoxLayout]:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(2 * GRID)
+    return page, column
