@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
 from app.tour import Step, Visit
+from app.tour_documents import ask, documents
 from inference.events import SamplingControls, Token
 from views.models.focus import TokenSpan
 from views.models.model_choice import LoadChoice
@@ -287,6 +288,8 @@ STEPS: tuple[Step, ...] = (
     Step("pages", "Settings and shortcuts", pages),
     Step("problem", "A load that fails", problem),
     Step("conversations", "Search and export", conversations),
+    Step("documents", "A document dropped, read and searched", documents),
+    Step("ask", "Questions to the document, a citation opened", ask),
     Step("dark", "The dark theme", dark),
     Step("small", "A small window", small),
     Step("unload", "The model is unloaded", unload),

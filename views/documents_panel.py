@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from views.answer_view import AnswerView
@@ -65,7 +66,7 @@ class DocumentsPanel(QWidget):
         split.setObjectName("documentsSplitter")
         split.setHandleWidth(1)
         split.setChildrenCollapsible(False)
-        for widget, least in ((self.library, 220), (centre, 320), (self.page, 300)):
+        for widget, least in ((self.library, 200), (centre, 290), (self.page, 350)):
             widget.setMinimumWidth(least)
             split.addWidget(widget)
         for at, stretch in enumerate((0, 3, 3)):
@@ -76,6 +77,10 @@ class DocumentsPanel(QWidget):
         whole.addWidget(split)
         self._connect()
         self._show()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.question.field.setFocus()
 
     def _results(self) -> QWidget:
         found = QWidget()

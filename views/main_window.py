@@ -16,7 +16,16 @@ from PySide6.QtGui import (
     QResizeEvent,
     QShortcut,
 )
-from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QStackedWidget, QStatusBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QSizePolicy,
+    QStackedWidget,
+    QStatusBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from views.actions import make_actions
 from views.chat_panel import ChatPanel
@@ -28,6 +37,8 @@ from views.intents import ChatIntents
 from views.status_line import StatusLine
 from views.theme import Theme
 
+#: Modes that are hidden must not make the window wider.
+_ROOM, _NO_ROOM = QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored
 #: Version of the saved layout; another one is not restored.
 _LAYOUT = 1
 _MENU = (
@@ -117,6 +128,8 @@ class MainWindow(QMainWindow):
         self._modes[name] = panel
         if whole:
             self._whole.add(name)
+        if self._mode_stack.count():
+            panel.setSizePolicy(_NO_ROOM, _NO_ROOM)
         self._mode_stack.addWidget(panel)
         self.header.add_mode(name, title)
 
@@ -137,6 +150,8 @@ class MainWindow(QMainWindow):
                 self._take_docks()
             else:
                 self._give_docks()
+            self._modes[self.mode].setSizePolicy(_NO_ROOM, _NO_ROOM)
+            self._modes[name].setSizePolicy(_ROOM, _ROOM)
             self._mode_stack.setCurrentWidget(self._modes[name])
             self.header.set_mode(name)
             self.mode_shown.emit(name)

@@ -156,9 +156,11 @@ class _Paper(QWidget):
     def _paint_passage(self, painter: QPainter, shapes: list[QPolygonF]) -> None:
         """A line in the margin, beside everything that the model read."""
         painter.setBrush(self._theme.color("accent"))
-        for shape in shapes:
-            area = shape.boundingRect()
-            painter.drawRect(QRectF(area.left() - 8, area.top() - 1, 2, area.height() + 2))
+        areas = [shape.boundingRect() for shape in shapes]
+        for area in areas:
+            # At the edge of the column, also where the passage begins or ends within a line.
+            edge = min(other.left() for other in areas if other.left() > area.left() - 0.45 * self.width())
+            painter.drawRect(QRectF(edge - 8, area.top() - 1, 2, area.height() + 2))
 
     def _on_paper(self, shapes: list[QPolygonF]) -> list[QPolygonF]:
         scale = QTransform.fromScale(self.width(), self.height())

@@ -79,6 +79,7 @@ class PageView(QWidget):
         row = QHBoxLayout(bar)
         row.setContentsMargins(3 * GRID, 2 * GRID, 2 * GRID, 2 * GRID)
         row.setSpacing(2)
+        self._name.setMinimumWidth(48)
         row.addWidget(self._name, 1)
         for widget in (self.previous, self._place, self.next, self.smaller, self._zoom, self.larger):
             row.addWidget(widget)
