@@ -20,7 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
-    parser = argparse.ArgumentParser(prog="python -m inference", description="Models without a window.")
+    parser = argparse.ArgumentParser(
+        prog="python -m inference",
+        description="Models without a window.",
+        epilog=f"Commands: {', '.join(names)}. COMMAND --help tells what each does.",
+    )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Only the named command's module is imported, so that each starts as fast as it can.
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
