@@ -13,10 +13,10 @@ from typing import Any
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
-from inference.documents.marking import shared_words
 from inference.documents.pages import Box, merge_into_lines, overlap
+from inference.documents.passages import split_sentences
+from inference.documents.placing import stretch_boxes
 from inference.documents.retrieval import retrieve
-from inference.documents.terms import terms
 from inference.events import IndexRequest, Source
 from inference.running import RunHandle, new_run_id
 
@@ -79,7 +79,7 @@ def measure(library: Library, documents: Path, questions_file: Path) -> Iterator
     for name, options in _MODES.items():
         best = [retrieve(library, one.question, limit=_DEPTH, **options).hits for one in questions]
         yield _recall(name, questions, best)
-    yield _marks(documents, questions, best)
+    yield _marks(library, documents, questions, best)
     yield _threshold(library, questions)
 
 
@@ -102,10 +102,10 @@ def _recall(name: str, questions: Sequence[Question], results: Sequence[Sequence
 
 
 def _marks(
-    documents: Path, questions: Sequence[Question], results: Sequence[Sequence[Source]]
+    library: Library, documents: Path, questions: Sequence[Question], results: Sequence[Sequence[Source]]
 ) -> dict[str, Any]:
     """Intersection over union of marks and evidence, where the right page is among the first five."""
-    marked, whole, holds = [], [], []
+    marked, known, whole, holds = [], [], [], []
     for one, hits in zip(questions, results, strict=True):
         rank = rank_of_page(one, hits[:5])
         if rank is None:
@@ -114,6 +114,7 @@ def _marks(
         evidence = evidence_boxes(documents / one.file, one.page, one.evidence, one.password)
         if evidence and hit.boxes:
             marked.append(overlap(hit.boxes, evidence))
+            known.append(overlap(_answer_boxes(library, hit, one.answer) or hit.boxes, evidence))
             whole.append(overlap(hit.passage_boxes, evidence))
             holds.append(_squeezed(one.answer) in _squeezed(hit.text))
     return {
@@ -122,34 +123,36 @@ def _marks(
         "passage holds the answer": _share(holds),
         "iou of the marks, median": _median(marked),
         "iou of the marks >= 0.5": _share([value >= 0.5 for value in marked]),
+        "iou of the sentence with the answer, median": _median(known),
+        "iou of the sentence with the answer >= 0.5": _share([value >= 0.5 for value in known]),
         "iou of the whole passage >= 0.5": _share([value >= 0.5 for value in whole]),
     }
+
+
+def _answer_boxes(library: Library, hit: Source, answer: str) -> tuple[Box, ...]:
+    """The boxes that are marked once the model has quoted the answer."""
+    at = hit.text.find(answer)
+    spans = [span for span in split_sentences(hit.text) if at >= 0 and span[0] <= at < span[1]]
+    return stretch_boxes(library, hit, *spans[0]) if spans else ()
 
 
 def _threshold(library: Library, questions: Sequence[Question]) -> dict[str, Any]:
     """How often something is found with the question's document in the library, and with it taken out."""
     files = list(library.ledger.files_of_documents().values())
     found: dict[bool, list[bool]] = {True: [], False: []}
-    nearest: dict[bool, list[float]] = {True: [], False: []}
-    shared: dict[bool, list[float]] = {True: [], False: []}
+    close: dict[bool, list[float]] = {True: [], False: []}
     for one in questions:
-        words = set(terms(one.question))
         for inside in (True, False):
             searched = () if inside else [file for file in files if Path(file).name != one.file]
             result = retrieve(library, one.question, limit=5, files=searched)
             found[inside].append(result.found)
-            nearest[inside].append(
-                max([*result.cosines, *(hit.similarity for hit in result.hits)], default=0.0)
-            )
-            shared[inside].append(max((shared_words(words, hit.text) for hit in result.hits), default=0.0))
+            close[inside].append(result.closeness)
     return {
         "figure": "not in the documents",
         "found, document in the library": _share(found[True]),
         "found, document taken out": _share(found[False]),
-        "cosine in the library, deciles": _deciles(nearest[True]),
-        "cosine taken out, deciles": _deciles(nearest[False]),
-        "shared words in the library, deciles": _deciles(shared[True]),
-        "shared words taken out, deciles": _deciles(shared[False]),
+        "closeness in the library, deciles": _deciles(close[True]),
+        "closeness taken out, deciles": _deciles(close[False]),
     }
 
 

@@ -14,7 +14,7 @@ from inference.documents.terms import terms
 if TYPE_CHECKING:
     from inference.documents.embedding import Embedder, Vectors
 
-_ENOUGH_TOKENS = 28  # a shorter sentence is marked with the better of its neighbours
+_ENOUGH_TOKENS = 20  # a shorter sentence is marked with the better of its neighbours
 _WORD_WEIGHT = 0.5  # of the share of common words against the cosine
 
 

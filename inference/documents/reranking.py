@@ -7,36 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.documents.passages import split_sentences
+from inference.documents.terms import STOP_WORDS
 
 if TYPE_CHECKING:
     from inference.documents.embedding import Embedder
+
+_FAINT = 0.1  # weight of a word piece that is a stop word or a punctuation mark
 
 
 def late_interaction_scores(embedder: Embedder, query: str, texts: Sequence[str]) -> list[float]:
     """ColBERT's MaxSim (Khattab and Zaharia 2020) over the embedder's token vectors.
 
-    For each word piece of the query its best cosine with a word piece of the text, averaged with weights
-    that fall with the number of texts that hold the word piece: what all candidates share tells nothing.
+    For each word piece of the query its best cosine with a word piece of the text, averaged; stop words and
+    punctuation hardly count, as every text has them.
     """
-    (asked, asked_ids), *candidates = embedder.token_vectors([query, *texts])
-    holds = np.array(
-        [sum(piece in set(ids) for _, ids in candidates) for piece in asked_ids], dtype=np.float64
+    (asked, _), *candidates = embedder.token_vectors([query, *texts])
+    pieces, spans = embedder.pieces(query)
+    words = [query[start:end].casefold() for start, end in spans][: max(len(asked) - 2, 0)]
+    weights = np.array(
+        [_FAINT if word in STOP_WORDS or not word.isalnum() else 1.0 for word in words], dtype=np.float32
     )
-    weights = np.log(1 + (len(candidates) - holds + 0.5) / (holds + 0.5)) + 0.1
-    weights[[0, -1]] = 0.0  # the marks of beginning and end
-    if not weights.sum():
+    inner = asked[1 : 1 + len(words)]  # without the marks of beginning and end
+    if not pieces or not len(inner):
         return [0.0] * len(texts)
-    return [float((asked @ text.T).max(axis=1) @ weights / weights.sum()) for text, _ in candidates]
-
-
-def sentence_scores(embedder: Embedder, query: str, texts: Sequence[str]) -> list[float]:
-    """The cosine of the query with the nearest sentence of each text."""
-    sentences = [[text[start:end] for start, end in split_sentences(text)] or [text] for text in texts]
-    vectors = embedder.embed([query, *(sentence for parts in sentences for sentence in parts)])
-    cosines = vectors[1:] @ vectors[0]
-    scores, at = [], 0
-    for parts in sentences:
-        scores.append(float(cosines[at : at + len(parts)].max()))
-        at += len(parts)
-    return scores
+    return [float((inner @ text.T).max(axis=1) @ weights / weights.sum()) for text, _ in candidates]

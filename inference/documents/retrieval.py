@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FUSION_K = 10
 _DEPTH = 120  # passages taken from each list
 _RERANKED = 32  # passages that are compared word by word
+_RERANK_K = 5  # as FUSION_K, for so short a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,11 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieved:
-    """What a search found, best first; ``vector`` is the query's, ``cosines`` those of each hit's best
-    sentence.
-    """
+    """What a search found, best first, and how close it is to the query (:func:`closeness`)."""
 
     hits: tuple[Source, ...]
     found: bool
-    vector: Vectors
-    cosines: tuple[float, ...] = ()
+    closeness: float
 
 
 def search(library: Library, request: SearchRequest) -> Hits:
@@ -94,8 +92,8 @@ def retrieve(
     marked = tuple(
         _marked(hit, passages[one.row].places, span) for hit, one, span in zip(hits, best, spans, strict=True)
     )
-    found = is_found(marked, [span.cosine for span in spans], terms(query))
-    return Retrieved(hits=marked, found=found, vector=vector, cosines=tuple(span.cosine for span in spans))
+    near = closeness(marked, [span.cosine for span in spans], terms(query))
+    return Retrieved(hits=marked, found=near >= MIN_CLOSENESS, closeness=near)
 
 
 def rank(
@@ -128,47 +126,39 @@ def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
     return sorted(fused.values(), key=lambda one: -one.score)
 
 
-#: Calibrated with ``bench index --quality``: on questions whose document is in the library, and is taken out.
-MIN_SIMILARITY = 0.45
-MIN_SHARED_WORDS = 0.75
+#: Of :func:`closeness`. Calibrated with ``bench index --quality`` on questions whose document is in the
+#: library, and
+#: is then taken out; lenient, as the model may still say that the sources do not hold the answer.
+MIN_CLOSENESS = 0.55
+_SHARED_WEIGHT = 0.3
 
 
-def is_found(hits: Sequence[Source], cosines: Sequence[float], words: Collection[str]) -> bool:
-    """Whether the best hits are close enough to answer from.
-
-    Either a sentence or a passage is near in meaning (``cosines`` are those of each hit's best sentence),
-    or a passage holds most of the question's words.
+def closeness(hits: Sequence[Source], cosines: Sequence[float], words: Collection[str]) -> float:
+    """How close the best hits are to a question: the best cosine of a sentence or a passage, and a share of
+    the most of the question's words that one passage holds.
     """
     if not hits or not words:
-        return False
-    if max(max(cosines), max(hit.similarity for hit in hits)) >= MIN_SIMILARITY:
-        return True
-    return any(shared_words(set(words), hit.text) >= MIN_SHARED_WORDS for hit in hits)
+        return 0.0
+    nearest = max(*cosines, *(hit.similarity for hit in hits))
+    return nearest + _SHARED_WEIGHT * max(shared_words(set(words), hit.text) for hit in hits)
 
 
 def _reranked(
     library: Library, query: str, ranked: list[Ranked], passages: dict[int, StoredPassage]
 ) -> list[Ranked]:
-    """The best ones in the order of three lists fused: as they came, by word-by-word likeness, by best
-    sentence.
-    """
-    from inference.documents.reranking import late_interaction_scores, sentence_scores
+    """The best ones anew: their order so far and that by likeness word by word, fused."""
+    from inference.documents.reranking import late_interaction_scores
 
-    head = ranked[:_RERANKED]
-    texts = [passages[one.row].text for one in head]
-    fused = [0.0] * len(head)
-    orders = [
-        [-float(index) for index in range(len(head))],
-        late_interaction_scores(library.embedder, query, texts),
-        sentence_scores(library.embedder, query, texts),
-    ]
-    for scores in orders:
-        for number, index in enumerate(sorted(range(len(head)), key=lambda index: -scores[index]), start=1):
-            fused[index] += 1 / (5 + number)
+    head, rest = ranked[:_RERANKED], ranked[_RERANKED:]
+    likeness = late_interaction_scores(library.embedder, query, [passages[one.row].text for one in head])
+    fused = [1 / (_RERANK_K + number) for number in range(1, len(head) + 1)]
+    order = sorted(range(len(head)), key=lambda index: -likeness[index])
+    for number, index in enumerate(order, start=1):
+        fused[index] += 1 / (_RERANK_K + number)
     again = [replace(one, score=score) for one, score in zip(head, fused, strict=True)]
-    floor = min(fused)
-    rest = [replace(one, score=floor * one.score / (head[-1].score or 1.0)) for one in ranked[_RERANKED:]]
-    return sorted(again, key=lambda one: -one.score) + rest
+    last = min(fused) / head[-1].score
+    below = [replace(one, score=one.score * last) for one in rest]
+    return sorted(again, key=lambda one: -one.score) + below
 
 
 def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:

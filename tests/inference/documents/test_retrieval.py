@@ -12,7 +12,7 @@ from inference.documents.libraries import Libraries, Library
 from inference.documents.marking import best_sentences
 from inference.documents.pages import merge_into_lines
 from inference.documents.records import pack_places, unpack_places
-from inference.documents.reranking import late_interaction_scores, sentence_scores
+from inference.documents.reranking import late_interaction_scores
 from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
 from inference.documents.store import Found
 from inference.documents.terms import terms
@@ -92,7 +92,7 @@ def test_packed_places_come_back_within_the_grid() -> None:
         ("How high above the sea does the observatory stand?", 1, "612 metres"),
         ("How cold is the camera?", 2, "minus 95 degrees"),
         ("What is the price of a ticket for a grown-up?", 3, "6 crowns"),
-        ("When did the automatic telescope see its first exploding star?", 1, "October 2009"),
+        ("When did Little Owl discover a supernova for the first time?", 1, "October 2009"),
     ],
 )
 @pytest.mark.parametrize("rerank", [False, True])
@@ -150,11 +150,10 @@ def test_the_second_look_prefers_the_text_that_says_it(embedder) -> None:  # typ
         "A ticket for adults costs 6 crowns.",
         "The largest single cost is electricity.",
     ]
-    for scores in (
-        late_interaction_scores(embedder, "How much does a ticket cost?", texts),
-        sentence_scores(embedder, "How much does a ticket cost?", texts),
-    ):
-        assert max(range(3), key=lambda number: scores[number]) == 1
+    scores = late_interaction_scores(embedder, "How much does a ticket cost?", texts)
+    assert max(range(3), key=lambda number: scores[number]) == 1
+    assert all(-1 <= score <= 1.001 for score in scores)
+    assert late_interaction_scores(embedder, "", texts) == [0.0] * 3
 
 
 def test_marks_are_whole_sentences(embedder) -> None:  # type: ignore[no-untyped-def]
