@@ -10,6 +10,7 @@ from PySide6.QtTest import QTest
 
 from app.tour import Step, Visit
 from app.tour_documents import ask, documents
+from app.tour_why import WHY_STEPS
 from inference.events import SamplingControls, Token
 from views.models.focus import TokenSpan
 from views.models.model_choice import LoadChoice
@@ -288,6 +289,7 @@ STEPS: tuple[Step, ...] = (
     Step("pages", "Settings and shortcuts", pages),
     Step("problem", "A load that fails", problem),
     Step("conversations", "Search and export", conversations),
+    *WHY_STEPS,
     Step("documents", "A document dropped, read and searched", documents),
     Step("ask", "Questions to the document, a citation opened", ask),
     Step("dark", "The dark theme", dark),

@@ -1,0 +1,119 @@
+"""The tour's stops in the Why, Lens and Steer tabs."""
+
+from __future__ import annotations
+
+from app.tour import Step, Visit
+from inference.events import SamplingControls
+from views.models.text_range import TextRange
+from views.models.transcript import ShownMessage
+
+
+def why(visit: Visit) -> None:
+    """An example is answered and explained; its strongest part is chosen; the explanation is exported."""
+    app = visit.app
+    model, inspector = app.models.explanation, app.widgets.inspector
+    app.widgets.window.action("newChat").trigger()
+    app.models.controls.set_controls(SamplingControls(temperature=0.0, max_new_tokens=30))
+    inspector.show_panel("why")
+    visit.wait(lambda: bool(model.methods), "the methods", 30)
+    visit.shoot("empty")
+    visit.find("whyExample").click()  # type: ignore[attr-defined]
+    visit.wait(lambda: model.state == "result" and not app.generation.running, "the explanation", 60)
+    result = model.result
+    assert result is not None
+    visit.check(result.complete, "every score was computed")
+    strongest = result.ranking()[0]
+    model.choose(strongest)
+    visit.note(
+        method=model.shown,
+        target=result.target_text,
+        parts=len(result.segments),
+        strongest=result.segments[strongest].text,
+        score=round(result.value(strongest) or 0.0, 4),
+        forward_passes=result.final.forward_passes if result.final is not None else None,
+        seconds=round(result.final.seconds, 3) if result.final is not None else None,
+    )
+    for name in ("importancePanel", "explanationView", "explanationHeatmap", "methodPicker"):
+        visit.check(visit.find(name).isVisible(), f"{name} is shown")
+    visit.shoot()
+    for kind in ("png", "csv", "json"):
+        path = visit.folder / f"explanation.{kind}"
+        visit.check(app.shell.write_explanation(kind, path), f"{path.name} is written")
+
+
+def compare_methods(visit: Visit) -> None:
+    """All methods on the same target, with their deletion curves."""
+    app = visit.app
+    app.explaining.compare()
+    visit.wait(lambda: not app.models.explanation.busy, "the comparison", 180)
+    compared = app.models.explanation.compared
+    visit.check(compared is not None, "the methods are compared")
+    assert compared is not None
+    visit.note(areas={curve.method: round(curve.area, 4) for curve in compared.curves})
+    bar = app.widgets.why.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    visit.shoot()
+    bar.setValue(0)
+
+
+def steer(visit: Visit) -> None:
+    """The words that carried the answer are turned down: another answer is written."""
+    app = visit.app
+    before = _reply(visit).text
+    question = app.models.transcript.messages[0]
+    result = app.models.explanation.result
+    assert result is not None
+    words = result.target_text.strip()
+    at = question.text.find(words)
+    if at < 0:
+        at, words = 0, question.text.split()[0]
+    app.widgets.intents.text_selected.emit(TextRange(question.id, at, at + len(words)))
+    app.widgets.inspector.show_panel("steer")
+    visit.find("turnDown").click()  # type: ignore[attr-defined]
+    visit.find("factorSlider").setValue(0)  # type: ignore[attr-defined]
+    visit.check(app.models.controls.controls.attention, "the words are turned down")
+    visit.shoot("set")
+    visit.find("steerAgain").click()  # type: ignore[attr-defined]
+    visit.wait_for_reply()
+    visit.check(not _reply(visit).problem, "the reply was written")
+    app.widgets.inspector.show_panel("steer")
+    visit.note(words=words, before=before, after=_reply(visit).text)
+    visit.shoot("after")
+    app.models.steering.set_spans(())
+
+
+def lens(visit: Visit) -> None:
+    """What each layer would say, and where a head looks."""
+    app = visit.app
+    app.widgets.inspector.show_panel("lens")
+    app.looking.look()
+    visit.wait(lambda: app.models.lens.state != "working", "the lens", 60)
+    visit.check(app.models.lens.state == "result", f"the lens has rows: {app.models.lens.problem}")
+    visit.note(layers=len(app.models.lens.rows))
+    visit.check(visit.find("lensView").isVisible(), "lensView is shown")
+    visit.shoot("layers")
+    app.widgets.lens.looks.buttons[1].click()
+    app.looking.read_layer(app.models.attention.layer_count // 2)
+    visit.wait(lambda: app.models.attention.state != "working", "the heads", 60)
+    app.looking.read_head(0)
+    visit.wait(lambda: app.models.attention.state != "working", "the matrix", 60)
+    visit.check(visit.find("attentionView").isVisible(), "attentionView is shown")
+    visit.shoot("attention")
+    app.widgets.lens.looks.buttons[0].click()
+    app.widgets.inspector.show_panel("sampling")
+    app.widgets.intents.branch_step_requested.emit(_reply(visit).id, -1)
+
+
+def _reply(visit: Visit) -> ShownMessage:
+    message = visit.app.models.transcript.last_reply
+    if message is None:
+        raise AssertionError("there is no reply")
+    return message
+
+
+WHY_STEPS: tuple[Step, ...] = (
+    Step("why", "An answer explained: text, heat map, ranking", why),
+    Step("methods", "Methods side by side", compare_methods),
+    Step("steer", "Words turned down, the answer written anew", steer),
+    Step("lens", "The logit lens and attention maps", lens),
+)

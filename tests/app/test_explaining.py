@@ -1,0 +1,466 @@
+"""The Why, Steer and Lens tabs in the whole window, with a scripted session."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QApplication, QWidget
+
+from app.bootstrap import App, Options
+from app.profile import Profile
+from inference.errors import NotAvailable
+from inference.events import (
+    AttentionControl,
+    AttentionMap,
+    AttentionRequest,
+    AttentionStarted,
+    CompareMethodsRequest,
+    DeletionCurve,
+    Event,
+    ExplainRequest,
+    Explanation,
+    ExplanationCost,
+    ExplanationPart,
+    ExplanationStarted,
+    GenerateRequest,
+    LensRequest,
+    LensRow,
+    LensStarted,
+    ListMethodsRequest,
+    MethodsCompared,
+    MethodsListed,
+    MethodSpec,
+    MethodStatus,
+    ParameterSpec,
+    SegmentSpan,
+    TargetSpan,
+)
+from inference.running import RunHandle
+from views.models.focus import TokenSpan
+from views.models.steering import SYSTEM
+from views.models.text_range import TextRange
+
+QUESTION = "The Nile is long. Which river is it?"
+CONTEXT = f"<user>{QUESTION}<assistant>"
+WORDS = ["The", "Nile", "is", "long."]
+
+SPECS = (
+    MethodSpec(name="atman", title="AtMan", summary="Turns down.", signed=True, exact=True, uses_factor=True),
+    MethodSpec(
+        name="steps",
+        title="Steps",
+        summary="Takes steps.",
+        signed=False,
+        parameters=(
+            ParameterSpec(name="count", title="Count", kind="int", default=8, minimum=2, maximum=64),
+            ParameterSpec(name="way", title="Way", kind="choice", default="a", choices=("a", "b")),
+        ),
+    ),
+    MethodSpec(name="never", title="Never", summary="Not here.", signed=True),
+)
+
+
+def list_methods(request: ListMethodsRequest, handle: RunHandle) -> Iterator[Event]:
+    problems = {"never": "Not with this architecture."}
+    yield MethodsListed(
+        run_id=request.run_id,
+        methods=tuple(MethodStatus(spec=spec, problem=problems.get(spec.name, "")) for spec in SPECS),
+    )
+
+
+def segments() -> tuple[SegmentSpan, ...]:
+    found, at = [], 0
+    for number, word in enumerate(WORDS):
+        at = CONTEXT.index(word, at)
+        found.append(SegmentSpan(text=word, start=at, end=at + len(word), tokens=(number,), label="user"))
+        at += len(word)
+    return tuple(found)
+
+
+def scores_of(request: ExplainRequest) -> tuple[tuple[float, ...], ...]:
+    first = (0.5, 2.0, -1.0, 0.25)
+    return (first, tuple(value / 2 for value in first)) if request.target_granularity == "token" else (first,)
+
+
+def explain(
+    request: ExplainRequest, handle: RunHandle, wait: Callable[[], None] | None = None
+) -> Iterator[Event]:
+    parts, scores = segments(), scores_of(request)
+    targets = tuple(
+        TargetSpan(text=f"t{row}", start=row, end=row + 1, ids=(row,), logprob=-1.0)
+        for row in range(len(scores))
+    )
+    cost = ExplanationCost(
+        forward_passes=5, token_forwards=50, naive_token_forwards=200, seconds=0.5, memory=3_000_000
+    )
+    yield ExplanationStarted(
+        run_id=request.run_id, method=request.method, context=CONTEXT, segments=parts,
+        targets=targets, granularity="word", cost=cost,
+    )  # fmt: skip
+    if request.estimate_only:
+        return
+    for number in range(len(parts)):
+        if wait is not None:
+            wait()
+        handle.check()
+        yield ExplanationPart(
+            run_id=request.run_id, method=request.method, indices=(number,),
+            scores=tuple((row[number],) for row in scores), done=number + 1, total=len(parts),
+        )  # fmt: skip
+    yield Explanation(
+        run_id=request.run_id, method=request.method, segments=parts, targets=targets, scores=scores,
+        forward_passes=5, seconds=0.4,
+    )  # fmt: skip
+
+
+def compare(request: CompareMethodsRequest, handle: RunHandle) -> Iterator[Event]:
+    for method in request.methods:
+        yield from explain(replace(request.explain, run_id=request.run_id, method=method), handle)
+    yield MethodsCompared(
+        run_id=request.run_id, methods=request.methods,
+        spearman=((1.0, 0.25), (0.25, 1.0)), kendall=((1.0, 0.2), (0.2, 1.0)),
+        curves=tuple(
+            DeletionCurve(method=name, removed=(0.0, 0.5, 1.0), logprobs=(-1.0, -2.0, -4.0), area=area)
+            for name, area in (("atman", 0.4), ("steps", 0.3), ("random", 0.6))
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def app(fake_session: Any, qapp: QApplication, qtbot: Any, tmp_path: Path) -> Iterator[App]:
+    fake_session.script[ListMethodsRequest] = list_methods
+    fake_session.script[ExplainRequest] = explain
+    fake_session.script[CompareMethodsRequest] = compare
+    options = Options(
+        profile=Profile.under(tmp_path / "p"),
+        make_engine=lambda: fake_session,
+        make_librarian=lambda: fake_session,
+    )
+    app = App(qapp, options)
+    app.show()
+    qtbot.waitUntil(lambda: bool(app.models.explanation.methods))
+    app.widgets.intents.send_requested.emit(QUESTION)
+    qtbot.waitUntil(lambda: bool(app.models.transcript.messages) and not app.generation.running)
+    yield app
+    app.widgets.window.close()
+    app.theme.deleteLater()
+    app.widgets.window.deleteLater()
+
+
+def child(app: App, name: str) -> Any:
+    found = app.widgets.window.findChild(QWidget, name)
+    assert found is not None, name
+    return found
+
+
+def done(app: App, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: not app.models.explanation.busy)
+
+
+def run(app: App, qtbot: Any) -> None:
+    app.widgets.inspector.show_panel("why")
+    child(app, "explainButton").click()
+    done(app, qtbot)
+
+
+# --- the Why tab
+
+
+def test_the_whole_new_reply_is_the_target_until_another_one_is_chosen(app: App) -> None:
+    assert child(app, "explainTarget").toPlainText() == "It is the Nile."
+    reply = app.models.transcript.last_reply
+    app.widgets.intents.text_selected.emit(TextRange(reply.id, 10, 14))
+    assert child(app, "explainTarget").toPlainText() == "Nile"
+
+
+def test_ctrl_e_shows_the_tab_and_explains_the_tokens_in_focus(
+    app: App, fake_session: Any, qtbot: Any
+) -> None:
+    reply = app.models.transcript.last_reply
+    app.models.focus.set_focus(TokenSpan(reply.id, 3, 4))
+    app.widgets.window.action("explainSelection").trigger()
+    done(app, qtbot)
+    asked = fake_session.of(ExplainRequest)[-1]
+    assert app.widgets.inspector.current == "why"
+    assert (asked.target_start, asked.target_end) == (9, 14)
+    assert asked.reply_ids == (100, 101, 102, 103, 104)
+    assert [m.content for m in asked.messages] == [QUESTION]
+    assert app.models.explanation.result is not None
+    assert app.models.explanation.result.target_text == " Nile"
+
+
+def test_text_of_the_user_is_not_a_target(app: App, qtbot: Any) -> None:
+    question = app.models.transcript.messages[0]
+    app.widgets.intents.text_selected.emit(TextRange(question.id, 0, 3))
+    assert child(app, "explainTarget").toPlainText() == "It is the Nile."
+
+
+def test_a_typed_text_is_explained_as_if_it_came_next(app: App, fake_session: Any, qtbot: Any) -> None:
+    child(app, "explainTarget").setPlainText("The Amazon")
+    run(app, qtbot)
+    asked = fake_session.of(ExplainRequest)[-1]
+    assert asked.target == "The Amazon"
+    assert [m.content for m in asked.messages] == [QUESTION]
+    assert not asked.reply_ids
+
+
+def test_the_cost_is_told_before_the_run(app: App, fake_session: Any, qtbot: Any) -> None:
+    app.widgets.inspector.show_panel("why")
+    qtbot.waitUntil(lambda: app.models.explanation.cost is not None)
+    text = child(app, "explainCost").text()
+    assert "5 forward passes" in text
+    assert "500 ms" in text
+    assert "3.0 MB" in text
+    assert all(request.estimate_only for request in fake_session.of(ExplainRequest))
+
+
+def test_parameters_are_made_from_the_spec_and_sent(app: App, fake_session: Any, qtbot: Any) -> None:
+    picker = child(app, "methodPicker")
+    assert [picker.itemText(i) for i in range(picker.count())] == ["AtMan", "Steps", "Never"]
+    picker.setCurrentIndex(1)
+    picker.activated.emit(1)
+    child(app, "parameter-count").setValue(32)
+    run(app, qtbot)
+    assert dict(fake_session.of(ExplainRequest)[-1].settings) == {"count": 32, "way": "a"}
+
+
+def test_a_method_that_does_not_work_here_says_why_and_cannot_be_started(app: App) -> None:
+    app.models.explanation.update(method="never")
+    assert not child(app, "explainButton").isEnabled()
+    assert app.models.explanation.method_problem == "Not with this architecture."
+
+
+def test_rows_appear_as_they_are_computed_and_stopping_keeps_them(
+    app: App, fake_session: Any, qtbot: Any
+) -> None:
+    def slowly(request: ExplainRequest, handle: RunHandle) -> Iterator[Event]:
+        yield from explain(request, handle, lambda: fake_session.wait_for_step(handle))
+
+    fake_session.script[ExplainRequest] = slowly
+    app.widgets.inspector.show_panel("why")
+    child(app, "explainButton").click()
+    model = app.models.explanation
+    fake_session.step(2)
+    qtbot.waitUntil(lambda: model.result is not None and model.result.done == 2)
+    assert model.result is not None
+    assert [value is None for value in model.result.values()] == [False, False, True, True]
+    assert child(app, "cancelExplain").isVisible()
+    assert child(app, "explainProgress").value() == 2
+    child(app, "cancelExplain").click()
+    done(app, qtbot)
+    assert model.state == "result"
+    assert model.result.value(1) == 3.0
+    assert child(app, "explainButton").isVisible()
+
+
+def test_a_failure_says_what_happened_and_what_to_do(app: App, fake_session: Any, qtbot: Any) -> None:
+    def fails(request: ExplainRequest, handle: RunHandle) -> Iterator[Event]:
+        raise NotAvailable("No gradients here.", hint="Choose AtMan.")
+        yield
+
+    fake_session.script[ExplainRequest] = fails
+    run(app, qtbot)
+    assert app.models.explanation.state == "failed"
+    assert child(app, "explainProblem").text() == "No gradients here."
+    assert not app.models.faults.faults
+
+
+def test_a_part_that_is_pointed_at_is_previewed_in_the_conversation_and_back(app: App, qtbot: Any) -> None:
+    run(app, qtbot)
+    model, question = app.models.explanation, app.models.transcript.messages[0]
+    app.tracks.wanted(question.id)
+    qtbot.waitUntil(lambda: len(question.track) > 0)
+    model.hover(1)
+    span = app.models.focus.preview
+    assert span is not None
+    assert "".join(t.text for t in app.models.transcript.tokens_of(span)).strip() == "Nile"
+    model.hover(None)
+    assert app.models.focus.preview is None
+    app.models.focus.set_preview(TokenSpan(question.id, 3, 4))
+    assert model.segment == 3
+    assert app.widgets.inspector.current == "why"
+
+
+def test_methods_are_compared_on_one_target(app: App, fake_session: Any, qtbot: Any) -> None:
+    app.widgets.inspector.show_panel("why")
+    child(app, "compareMethods").click()
+    done(app, qtbot)
+    assert fake_session.of(CompareMethodsRequest)[-1].methods == ("atman", "steps")
+    assert app.models.explanation.shown == "atman"
+    lines = app.widgets.why.view.comparison.lines()
+    assert [line[0] for line in lines] == ["Steps", "AtMan", "Chance"]
+    assert lines[0][1:] == ("0.300", "+0.25", "+0.20")
+
+
+def test_a_candidate_is_held_against_the_token_that_came(app: App, fake_session: Any, qtbot: Any) -> None:
+    reply = app.models.transcript.last_reply
+    app.models.focus.set_focus(TokenSpan(reply.id, 3, 4))
+    table = app.widgets.token.table
+    row = next(r for r in range(2) if app.models.candidates.candidate(r).id == 303)
+    action = next(a for a in table.bias_menu(row).actions() if a.text().startswith("Why not"))
+    action.trigger()
+    done(app, qtbot)
+    asked = fake_session.of(ExplainRequest)[-1]
+    assert asked.contrast_id == 303
+    assert (asked.target_start, asked.target_end) == (9, 14)
+
+
+def test_what_is_exported_holds_every_score(app: App, qtbot: Any, tmp_path: Path) -> None:
+    run(app, qtbot)
+    for kind in ("csv", "json", "png"):
+        assert app.shell.write_explanation(kind, tmp_path / f"why.{kind}")
+    rows = list(csv.DictReader((tmp_path / "why.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["text"], float(row["whole"]), float(row["t1"])) for row in rows][1] == ("Nile", 3.0, 1.0)
+    data = json.loads((tmp_path / "why.json").read_text(encoding="utf-8"))
+    assert data["results"][0]["scores"] == [[0.5, 2.0, -1.0, 0.25], [0.25, 1.0, -0.5, 0.125]]
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_another_conversation_forgets_the_explanation(app: App, qtbot: Any) -> None:
+    run(app, qtbot)
+    app.chat.new_chat()
+    assert app.models.explanation.result is None
+    assert app.models.explanation.target is None
+
+
+# --- steering
+
+
+def steer(app: App, text: str, factor: float) -> None:
+    question = app.models.transcript.messages[0]
+    at = question.text.index(text)
+    app.widgets.intents.text_selected.emit(TextRange(question.id, at, at + len(text)))
+    app.models.steering.add_selected(factor)
+
+
+def test_words_that_are_turned_down_reach_the_next_reply(app: App, fake_session: Any, qtbot: Any) -> None:
+    steer(app, "Nile", 0.0)
+    expected = (AttentionControl(start=4, end=8, factor=0.0, message=0),)
+    assert app.models.controls.controls.attention == expected
+    child(app, "steerAgain").click()
+    qtbot.waitUntil(lambda: not app.generation.running)
+    assert fake_session.of(GenerateRequest)[-1].controls.attention == expected
+
+
+def test_moving_the_slider_steers_the_reply_that_is_being_written(
+    app: App, fake_session: Any, qtbot: Any
+) -> None:
+    handles: list[RunHandle] = []
+
+    def watched(request: GenerateRequest, handle: RunHandle) -> Iterator[Event]:
+        handles.append(handle)
+        yield from fake_session._plain(request, handle)
+
+    fake_session.script[GenerateRequest] = watched
+    steer(app, "Nile", 0.5)
+    fake_session.stepwise = True
+    app.chat.regenerate(app.models.transcript.last_reply.id)
+    qtbot.waitUntil(lambda: bool(handles))
+    child(app, "factorSlider").setValue(150)
+    assert handles[0].controls.attention[0].factor == pytest.approx(3.16)
+    fake_session.step(10)
+    qtbot.waitUntil(lambda: not app.generation.running)
+
+
+def test_a_system_prompt_shifts_what_spans_point_at_and_can_be_steered_itself(app: App) -> None:
+    steer(app, "Nile", 0.5)
+    app.widgets.intents.system_prompt_changed.emit("Be brief, please.")
+    assert [c.message for c in app.models.controls.controls.attention] == [1]
+    app.widgets.intents.text_selected.emit(TextRange(SYSTEM, 3, 8))
+    app.models.steering.add_selected(2.0)
+    assert {(c.message, c.start, c.end) for c in app.models.controls.controls.attention} == {
+        (0, 3, 8),
+        (1, 4, 8),
+    }
+    app.widgets.intents.system_prompt_changed.emit("")
+    assert [c.message for c in app.models.controls.controls.attention] == [0]
+
+
+def test_spans_come_back_with_their_conversation_and_not_in_a_new_one(app: App) -> None:
+    steer(app, "Nile", 0.25)
+    number = app.chat.conversation
+    app.chat.new_chat()
+    assert app.models.controls.controls.attention == ()
+    assert app.models.steering.spans == ()
+    app.chat.open(number)
+    (span,) = app.models.steering.spans
+    assert (span.text, span.factor) == ("Nile", 0.25)
+    assert len(app.models.controls.controls.attention) == 1
+
+
+def test_a_span_waits_while_another_branch_of_its_message_is_shown(app: App, qtbot: Any) -> None:
+    steer(app, "Nile", 0.25)
+    question = app.models.transcript.messages[0]
+    app.widgets.intents.edit_requested.emit(question.id, "Another question?")
+    qtbot.waitUntil(lambda: not app.generation.running)
+    assert app.models.controls.controls.attention == ()
+    app.widgets.intents.branch_step_requested.emit(app.models.transcript.messages[0].id, -1)
+    assert len(app.models.controls.controls.attention) == 1
+
+
+def test_the_last_reply_cannot_be_steered_before_it_is_read(app: App) -> None:
+    reply = app.models.transcript.last_reply
+    app.widgets.intents.text_selected.emit(TextRange(reply.id, 0, 2))
+    assert not child(app, "turnDown").isEnabled()
+
+
+def test_a_later_span_does_not_reach_a_reply_before_it(app: App, fake_session: Any, qtbot: Any) -> None:
+    app.widgets.intents.send_requested.emit("And the second river?")
+    qtbot.waitUntil(lambda: not app.generation.running)
+    later = app.models.transcript.messages[2]
+    app.widgets.intents.text_selected.emit(TextRange(later.id, 8, 14))
+    app.models.steering.add_selected(0.1)
+    first = app.models.transcript.messages[1]
+    app.chat.regenerate(first.id)
+    qtbot.waitUntil(lambda: not app.generation.running)
+    assert fake_session.of(GenerateRequest)[-1].controls.attention == ()
+
+
+# --- the Lens tab
+
+
+def test_the_lens_shows_rows_of_layers(app: App, fake_session: Any, qtbot: Any) -> None:
+    def lens(request: LensRequest, handle: RunHandle) -> Iterator[Event]:
+        yield LensStarted(run_id=request.run_id, positions=(0, 1), tokens=("It", " is"), layers=(0, 1))
+        for layer in (1, 0):
+            yield LensRow(
+                run_id=request.run_id, layer=layer, top_ids=(1, 2), top_texts=(" is", "."),
+                top_probs=(0.75, 0.5), ranks=(3, 0), followed_probs=(0.125, 0.0), entropies=(1.0, 2.0),
+            )  # fmt: skip
+
+    fake_session.script[LensRequest] = lens
+    app.widgets.inspector.show_panel("lens")
+    child(app, "lookNow").click()
+    qtbot.waitUntil(lambda: app.models.lens.state == "result")
+    words = app.models.lens.words(1, 0)
+    assert "0.7500" in words
+    assert "rank 3, 0.125" in words
+    assert child(app, "lensView").isVisible()
+
+
+def test_a_head_is_shown_with_its_exact_weights(app: App, fake_session: Any, qtbot: Any) -> None:
+    def attention(request: AttentionRequest, handle: RunHandle) -> Iterator[Event]:
+        heads = request.heads or (0, 1)
+        yield AttentionStarted(run_id=request.run_id, tokens=("It", " is"), layers=(1,), heads=heads)
+        for head in heads:
+            weights = struct.pack("<4e", 1.0, 0.0, 0.25, 0.75)
+            yield AttentionMap(
+                run_id=request.run_id, layer=1, head=head, first=0, rows=2, columns=2, weights=weights
+            )
+
+    fake_session.script[AttentionRequest] = attention
+    app.widgets.inspector.show_panel("lens")
+    app.widgets.lens.layer_requested.emit(1)
+    qtbot.waitUntil(lambda: app.models.attention.state == "result")
+    assert sorted(app.models.attention.thumbnails) == [0, 1]
+    app.widgets.lens.head_requested.emit(1)
+    qtbot.waitUntil(lambda: app.models.attention.state == "result")
+    assert app.models.attention.words(1, 0) == "' is' looks at 'It': 0.2500"
+    assert fake_session.of(AttentionRequest)[-1].heads == (1,)
