@@ -21,6 +21,7 @@ from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
 from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
+from app.controllers.side_by_side import SideBySideController
 from app.controllers.steering import SteeringController
 from app.controllers.tracks import TracksController
 from app.desk import Desk
@@ -239,6 +240,15 @@ class App(QObject):
             models=models.models,
             lens=models.lens,
             attention=models.attention,
+            parent=self,
+        )
+        self.side_by_side = SideBySideController(
+            desk=self.engine_desk,
+            history=history,
+            chat=self.chat,
+            controls=models.controls,
+            models=models.models,
+            model=models.side_by_side,
             parent=self,
         )
         self.raw = RawController(

@@ -248,6 +248,11 @@ class Shell(QObject):
         """Mark the spans that are turned down or up in the conversation."""
         self._widgets.chat.text_view.set_tints(self._app.models.steering.tints())
 
+    @Slot()
+    def show_compare(self) -> None:
+        """Show the replies with and without factors."""
+        self._widgets.compare.open_sheet()
+
     @Slot(str)
     def export_explanation(self, kind: str) -> None:
         """Ask for a place and write the explanation there."""

@@ -79,6 +79,13 @@ def steer(visit: Visit) -> None:
     app.widgets.inspector.show_panel("steer")
     visit.note(words=words, before=before, after=_reply(visit).text)
     visit.shoot("after")
+    visit.find("compareSteering").click()  # type: ignore[attr-defined]
+    both = app.models.side_by_side
+    visit.wait(lambda: not both.running, "both replies", 60)
+    visit.check(not both.problem, f"both replies were written: {both.problem}")
+    visit.check(visit.find("compareView").isVisible(), "compareView is shown")
+    visit.shoot("with-and-without")
+    app.widgets.compare.close_sheet()
     app.models.steering.set_spans(())
 
 

@@ -19,6 +19,7 @@ from views.models.monitor import MonitorModel
 from views.models.page import PageModel
 from views.models.runs import RunsModel
 from views.models.settings import SettingsModel
+from views.models.side_by_side import SideBySideModel
 from views.models.sources import SourcesModel
 from views.models.steering import SteeringModel
 from views.models.transcript import TranscriptModel
@@ -45,6 +46,7 @@ class ViewModels:
     page: PageModel
     explanation: ExplanationModel
     steering: SteeringModel
+    side_by_side: SideBySideModel
     lens: LensModel
     attention: AttentionModel
 
@@ -70,6 +72,7 @@ class ViewModels:
             page=PageModel(),
             explanation=ExplanationModel(),
             steering=SteeringModel(),
+            side_by_side=SideBySideModel(),
             lens=LensModel(),
             attention=AttentionModel(),
         )

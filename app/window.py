@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.view_models import ViewModels
 from views.chat_panel import ChatPanel
+from views.compare_view import CompareView
 from views.conversation_list import ConversationList
 from views.document_intents import DocumentIntents
 from views.documents_panel import DocumentsPanel
@@ -42,6 +43,7 @@ class Widgets:
     why: WhyPanel
     lens: LensPanel
     steering: SteeringPanel
+    compare: CompareView
     monitor: MonitorPanel
     status: StatusLine
     picker: ModelPicker
@@ -101,6 +103,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         why=why,
         lens=lens,
         steering=steering,
+        compare=CompareView(models.side_by_side, theme, window),
         monitor=monitor,
         status=status,
         picker=ModelPicker(models.models, theme, window),

@@ -108,6 +108,10 @@ def _connect_documents(app: App) -> None:
     intents.answer_anyway_requested.connect(asking.answer_anyway)
     intents.stop_requested.connect(asking.stop)
     intents.new_thread_requested.connect(asking.begin_anew)
+    intents.explain_requested.connect(documents.influence.toggle)
+    intents.ask_requested.connect(documents.influence.stop)
+    libraries.opened.connect(documents.influence.stop)
+    intents.new_thread_requested.connect(documents.influence.stop)
     intents.source_opened.connect(pages.open_source)
     intents.citation_opened.connect(pages.open_citation)
     intents.picture_wanted.connect(pages.draw)
@@ -150,6 +154,10 @@ def _connect_steering(app: App) -> None:
     intents.system_prompt_changed.connect(steering.system_prompt_changed)
     panel.regenerate_requested.connect(steering.regenerate)
     steering.told.connect(app.shell.tell)
+    panel.compare_requested.connect(app.side_by_side.run)
+    app.side_by_side.told.connect(app.shell.tell)
+    app.side_by_side.wanted.connect(app.shell.show_compare)
+    app.widgets.compare.cancel_requested.connect(app.side_by_side.cancel)
     app.models.steering.changed.connect(app.shell.show_steering)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import (
     QComboBox,
@@ -50,12 +52,12 @@ class LensPanel(ScrollPage):
         super().__init__(parent)
         self.setObjectName("lensPanel")
         self._lens, self._attention, self._theme = lens, attention, theme
+        self._pages = QStackedWidget()
         self.looks = Segments(theme)
         self.looks.setAccessibleName("Look at")
         self.looks.add("layers", "Layers", "What the model would say after each layer")
         self.looks.add("heads", "Attention", "Where each head looks")
         self.looks.chosen.connect(lambda name: self._pages.setCurrentIndex(0 if name == "layers" else 1))
-        self._pages = QStackedWidget()
         row = QHBoxLayout()
         row.addWidget(self.looks)
         row.addStretch(1)
@@ -163,14 +165,14 @@ class LensPanel(ScrollPage):
 class _State(QWidget):
     """Progress with a stop button while a look goes on, and what went wrong."""
 
-    def __init__(self, model: LookModel, theme: Theme, cancel: object) -> None:
+    def __init__(self, model: LookModel, theme: Theme, cancel: Any) -> None:
         super().__init__()
         self._model = model
         self._bar = QProgressBar()
         self._bar.setRange(0, 0)
         self._bar.setTextVisible(False)
         self._stop = QPushButton("Stop")
-        self._stop.clicked.connect(cancel)  # type: ignore[arg-type]
+        self._stop.clicked.connect(cancel)
         self._problem = Ink("", theme, tone="danger", wrap=True)
         row = QHBoxLayout()
         row.addWidget(self._bar, 1)

@@ -36,9 +36,11 @@ class SteeringPanel(ScrollPage):
 
     Signals:
         regenerate_requested: Write the last reply anew.
+        compare_requested: Write it with and without the factors, side by side.
     """
 
     regenerate_requested = Signal()
+    compare_requested = Signal()
 
     def __init__(
         self, model: SteeringModel, controls: ControlsModel, theme: Theme, parent: QWidget | None = None
@@ -81,12 +83,17 @@ class SteeringPanel(ScrollPage):
         self._run = QWidget()
         column = QVBoxLayout(self._run)
         column.setContentsMargins(0, GRID, 0, 0)
-        self.again = QPushButton("Write the reply anew")
+        self.again = QPushButton("Write it anew")
         self.again.setObjectName("steerAgain")
         self.again.setProperty("kind", "primary")
         self.again.clicked.connect(self.regenerate_requested)
+        self.both = QPushButton("With and without")
+        self.both.setObjectName("compareSteering")
+        self.both.setToolTip("Two replies side by side, with these factors and without any.")
+        self.both.clicked.connect(self.compare_requested)
         row = QHBoxLayout()
         row.addWidget(self.again)
+        row.addWidget(self.both)
         row.addStretch(1)
         column.addLayout(row)
         column.addWidget(note("A reply that is being written feels a change at its next token.", self._theme))

@@ -182,7 +182,7 @@ class TranscriptView(ReadingArea):
                 if tint.steered:
                     look.setUnderlineStyle(QTextCharFormat.UnderlineStyle.DashUnderline)
                     look.setUnderlineColor(color.underline)
-                selection.format = look  # type: ignore[assignment]
+                selection.format = look
                 found.append(selection)
         return found
 

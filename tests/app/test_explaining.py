@@ -39,11 +39,13 @@ from inference.events import (
     MethodSpec,
     MethodStatus,
     ParameterSpec,
+    ScoreRequest,
     SegmentSpan,
     TargetSpan,
 )
 from inference.running import RunHandle
 from views.models.focus import TokenSpan
+from views.models.side_by_side import differing
 from views.models.steering import SYSTEM
 from views.models.text_range import TextRange
 
@@ -421,6 +423,31 @@ def test_a_later_span_does_not_reach_a_reply_before_it(app: App, fake_session: A
     app.chat.regenerate(first.id)
     qtbot.waitUntil(lambda: not app.generation.running)
     assert fake_session.of(GenerateRequest)[-1].controls.attention == ()
+
+
+def test_a_reply_with_and_without_factors_side_by_side(app: App, fake_session: Any, qtbot: Any) -> None:
+    def answer(request: GenerateRequest, handle: RunHandle) -> Iterator[Event]:
+        fake_session.reply_pieces = ("It", " is", " long" if request.controls.attention else " short")
+        yield from fake_session._plain(request, handle)
+
+    steer(app, "Nile", 0.0)
+    before = len(fake_session.of(GenerateRequest))
+    fake_session.script[GenerateRequest] = answer
+    app.models.side_by_side.sides[0].tokens.clear()
+    child(app, "compareSteering").click()
+    qtbot.waitUntil(lambda: not app.models.side_by_side.running)
+    assert child(app, "compareView").isVisible()
+    without, steered = fake_session.of(GenerateRequest)[before:]
+    assert without.controls.attention == ()
+    assert len(steered.controls.attention) == 1
+    assert without.controls.seed == steered.controls.seed
+    assert [side.text for side in app.models.side_by_side.sides] == ["It is short", "It is long"]
+    first, second = fake_session.of(ScoreRequest)[-2:]
+    assert (len(first.attention), len(second.attention)) == (1, 0)
+
+
+def test_tokens_that_have_no_counterpart_are_told() -> None:
+    assert differing([1, 2, 3, 4], [1, 9, 3, 4, 5]) == ({1}, {1, 4})
 
 
 # --- the Lens tab

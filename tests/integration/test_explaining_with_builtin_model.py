@@ -52,6 +52,15 @@ def test_the_sentence_that_holds_the_answer_carries_it_and_losing_it_changes_the
     question = app.models.transcript.messages[0]
     app.widgets.intents.text_selected.emit(TextRange(question.id, at, at + len("Ada Brown")))
     app.models.steering.add_selected(0.0)
+    app.side_by_side.run()
+    both = app.models.side_by_side
+    qtbot.waitUntil(lambda: not both.running, timeout=120_000)
+    assert both.problem == ""
+    assert both.sides[0].text.strip() == reply.text.strip()
+    assert both.sides[1].text != both.sides[0].text
+    shifts = [both.sides[0].shift(index) for index in range(2)]
+    assert shifts[0] is not None
+    assert shifts[0] > 1.0
     app.steering.regenerate()
     done(app, qtbot)
     assert "Ada Brown" not in app.models.transcript.last_reply.text
