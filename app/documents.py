@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Slot
 
 from app.controllers.asking import AskingController
+from app.controllers.influence import InfluenceController
 from app.controllers.libraries import LibrariesController, Passwords
 from app.controllers.pages import PagesController
 from app.desk import Desk
@@ -66,6 +67,9 @@ class Documents(QObject):
             sources=models.sources,
             faults=faults,
             parent=self,
+        )
+        self.influence = InfluenceController(
+            engine=engine, asking=self.asking, answers=models.answers, faults=faults, parent=self
         )
         self.pages = PagesController(
             desk=pages, asking=self.asking, model=models.page, passwords=passwords, parent=self

@@ -55,8 +55,20 @@ def ask(visit: Visit) -> None:
             visit.wait(lambda: page.state == "picture", "the page", 60)
             visit.check(page.marks()[0], "the passage is marked on its page")
             visit.shoot(f"citation-{cited}")
+            _explain(visit)
     visit.note(questions=len(_QUESTIONS), found=found, cited=cited)
     _open_first(visit)
+
+
+def _explain(visit: Visit) -> None:
+    """What carried the answer that was given last."""
+    app = visit.app
+    app.widgets.documents.explain.click()
+    visit.wait(lambda: app.models.answers.last and app.models.answers.last.influences, "the influences", 120)
+    turn = app.models.answers.last
+    assert turn is not None
+    visit.note(influence_of_cited=[round(i.nats, 3) for n, i in turn.influences if turn.sources[n - 1].cited])
+    visit.shoot("explained")
 
 
 def _open_first(visit: Visit) -> None:

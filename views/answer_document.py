@@ -71,8 +71,12 @@ class AnswerWriter:
         citations = answer.citations if answer is not None else ()
         unsupported = [] if answer is None else [s for s in answer.sentences if not s.supported]
         edges = {0, len(turn.text)}
-        for mark in (*citations, *turn.unsure, *unsupported):
-            edges |= {min(mark.start, len(turn.text)), min(mark.end, len(turn.text))}
+        for start, end in (
+            *((mark.start, mark.end) for mark in citations),
+            *((mark.start, mark.end) for mark in turn.unsure),
+            *((mark.start, mark.end) for mark in unsupported),
+        ):
+            edges |= {min(start, len(turn.text)), min(end, len(turn.text))}
         for start, end in pairwise(sorted(edges)):
             text = turn.text[start:end]
             cited = next((c for c in citations if c.start <= start and end <= c.end), None)

@@ -37,6 +37,8 @@ class DocumentIntents(QObject):
     stop_requested = Signal()
     #: Forget the questions before: the next one stands alone.
     new_thread_requested = Signal()
+    #: What carried the last answer? Again, while it is worked out: stop.
+    explain_requested = Signal()
     #: Show the place of a passage: a :class:`~inference.events.Source`.
     source_opened = Signal(object)
     #: A citation was clicked: number of the turn, number of the source.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from views.answer_view import AnswerView
 from views.document_intents import DocumentIntents
@@ -53,6 +53,14 @@ class DocumentsPanel(QWidget):
         self._title = Ink("", theme, tone="muted", size=CAPTION)
         self._title.setObjectName("sourceTitle")
         self._title.setContentsMargins(3 * GRID, 2 * GRID, 3 * GRID, GRID)
+        self.explain = QPushButton("What carried this answer?")
+        self.explain.setObjectName("explainAnswerButton")
+        self.explain.setProperty("kind", "link")
+        self.explain.setToolTip(
+            "Turns down the attention to each sentence of the prompt in turn, and measures how much less "
+            "likely the answer gets, in nats (AtMan)"
+        )
+        self.explain.clicked.connect(intents.explain_requested)
         self._middle = QStackedWidget()
         self._middle.addWidget(self.empty)
         self._middle.addWidget(self._results())
@@ -87,7 +95,11 @@ class DocumentsPanel(QWidget):
         column = QVBoxLayout(found)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self._title)
+        top = QHBoxLayout()
+        top.setContentsMargins(0, 0, 2 * GRID, 0)
+        top.addWidget(self._title, 1)
+        top.addWidget(self.explain)
+        column.addLayout(top)
         column.addWidget(self.sources, 1)
         split = QSplitter(Qt.Orientation.Vertical)
         split.setHandleWidth(1)
@@ -109,6 +121,10 @@ class DocumentsPanel(QWidget):
         waiting = self._library.state in ("opening", "indexing")
         self._middle.setCurrentIndex(1 if begun or waiting else 0)
         self.answer.setVisible(bool(self._answers.turns))
+        explaining = self._answers.explaining
+        self.explain.setText(f"{explaining}: stop" if explaining else "What carried this answer?")
+        shown = any(row.kind == "read" for row in self._sources.rows)
+        self.explain.setVisible(shown and self._answers.explainable)
         self._title.setText(self._sources.title or _hint(self._library))
 
 

@@ -157,9 +157,12 @@ class _Paper(QWidget):
         """A line in the margin, beside everything that the model read."""
         painter.setBrush(self._theme.color("accent"))
         areas = [shape.boundingRect() for shape in shapes]
-        for area in areas:
-            # At the edge of the column, also where the passage begins or ends within a line.
-            edge = min(other.left() for other in areas if other.left() > area.left() - 0.45 * self.width())
+        for at, area in enumerate(areas):
+            # At the edge of the lines, also where the passage begins or ends within one.
+            near = (
+                o for o in areas[max(at - 1, 0) : at + 2] if abs(o.top() - area.top()) < 3 * area.height()
+            )
+            edge = min(other.left() for other in near)
             painter.drawRect(QRectF(edge - 8, area.top() - 1, 2, area.height() + 2))
 
     def _on_paper(self, shapes: list[QPolygonF]) -> list[QPolygonF]:

@@ -62,8 +62,7 @@ class _SourceDelegate(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
         row = cast("SourceRow", index.data(SourcesModel.row_role))
-        rect = cast("QRect", option.rect)  # type: ignore[attr-defined]
-        state = cast("QStyle.StateFlag", option.state)  # type: ignore[attr-defined]
+        rect, state = option.rect, option.state
         painter.save()
         if state & QStyle.StateFlag.State_Selected:
             painter.fillRect(rect, self._theme.color("selection"))
@@ -91,7 +90,8 @@ class _SourceDelegate(QStyledItemDelegate):
         metrics = QFontMetrics(body)
         line = QRect(rect.left(), rect.top(), rect.width(), metrics.lineSpacing())
         painter.setFont(small)
-        painter.setPen(self._theme.color("muted"))
+        flagged = row.source.cited and row.influence is not None and row.influence.weak
+        painter.setPen(self._theme.color("warning" if flagged else "muted"))
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, right)
         painter.setFont(body)
         painter.setPen(self._theme.color("muted" if row.kind == "left-out" else "text"))
@@ -119,6 +119,10 @@ def snippet(source: Source) -> str:
 def _right_words(row: SourceRow) -> str:
     if row.kind == "left-out":
         return "did not fit" if not row.source.number else ""
+    if row.influence is not None:
+        flag = "cited, no influence" if row.source.cited and row.influence.weak else ""
+        cited = flag or ("cited" if row.source.cited else "")
+        return f"{cited}  {row.influence.nats:+.2f} nats".strip()
     if row.source.cited:
         return f"cited  {row.source.score:.3f}"
     return f"{row.source.score:.3f}"

@@ -28,7 +28,7 @@ from inference.events import (
 from inference.running import RunHandle, new_run_id
 from views.models.answers import AnswersModel, Turn
 from views.models.format import format_seconds
-from views.models.sources import SourceRow, SourcesModel
+from views.models.sources import SourceKind, SourceRow, SourcesModel
 
 _PAUSE_MS = 180  # in typing, before a search
 _TURNS = 6  # of the conversation that a follow-up question is read with
@@ -141,6 +141,11 @@ class AskingController(QObject):
         row = self._sources.row_of(source)
         return self._sources.rows[row].source if row >= 0 else None
 
+    @Slot()
+    def show_last(self) -> None:
+        """List the sources of the newest answer again."""
+        self._show_sources(self._answers.last)
+
     def _submit(self, question: str, *, anyway: bool = False) -> None:
         self._pause.stop()
         self._query = ""
@@ -184,8 +189,12 @@ class AskingController(QObject):
         if turn is None:
             self._sources.show_rows("", ())
             return
-        rows = [SourceRow(source=source, kind="read") for source in turn.sources]
-        kind = "left-out" if turn.sources else "hit"
+        influences = dict(turn.influences)
+        rows = [
+            SourceRow(source=source, kind="read", influence=influences.get(source.number))
+            for source in turn.sources
+        ]
+        kind: SourceKind = "left-out" if turn.sources else "hit"
         rows += [SourceRow(source=source, kind=kind) for source in turn.left_out]
         count = len(turn.sources)
         title = f"{count} passage{'' if count == 1 else 's'} read by the model"
@@ -208,6 +217,7 @@ def _after(turn: Turn, event: Event) -> Turn:
             left_out=event.left_out,
             tokens=event.tokens,
             token_budget=event.token_budget,
+            messages=event.messages,
         )
     if isinstance(event, Answer):
         return replace(turn, answer=event, text=event.text, sources=event.sources or turn.sources)

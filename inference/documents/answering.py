@@ -56,6 +56,7 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
         sources, left_out, tokens = pack(retrieved.hits, loaded.tokenizer, limit=request.limit, budget=budget)
     else:
         sources, left_out, tokens = (), retrieved.hits, 0
+    generation = generate_request(request, question, sources)
     yield SourcesChosen(
         run_id=request.run_id,
         question=question,
@@ -63,6 +64,7 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
         left_out=left_out,
         tokens=tokens,
         token_budget=budget,
+        messages=generation.messages if sources else (),
     )
     searched = time.perf_counter()
     if not sources:
@@ -70,7 +72,7 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
         yield Answer(run_id=request.run_id, text=prompting.REFUSAL, sources=(), found=False, seconds=seconds)
         return
     text, ending = "", None
-    for event in session.run(generate_request(request, question, sources), handle):
+    for event in session.run(generation, handle):
         if isinstance(event, ENDINGS):
             ending = event
             break

@@ -265,7 +265,9 @@ class QuestionRewritten(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesChosen(Event):
-    """Which passages the model reads, numbered, and which did not fit (``left_out``)."""
+    """Which passages the model reads, numbered, and which did not fit (``left_out``). ``messages`` is the
+    chat that it reads them in, for explanations of its answer.
+    """
 
     event: ClassVar[str] = "sources"
     question: str
@@ -273,6 +275,7 @@ class SourcesChosen(Event):
     left_out: tuple[Source, ...]
     tokens: int
     token_budget: int
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

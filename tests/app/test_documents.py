@@ -23,17 +23,24 @@ from inference.events import (
     DocumentEntry,
     DocumentIndexed,
     Event,
+    ExplainRequest,
+    Explanation,
+    ExplanationCost,
+    ExplanationStarted,
     Hits,
     IndexProgress,
     IndexRequest,
     LibraryOpened,
     LibraryRequest,
+    Message,
     PageRendered,
     RenderPageRequest,
     SearchRequest,
+    SegmentSpan,
     SentenceSupport,
     Source,
     SourcesChosen,
+    TargetSpan,
 )
 from inference.running import RunHandle
 
@@ -110,6 +117,7 @@ class Shelf:
         yield SourcesChosen(
             run_id=request.run_id, question=request.question, sources=(TICKET,) if found else (),
             left_out=(PLAIN,), tokens=40 if found else 0, token_budget=512,
+            messages=(Message(role="user", content=f"[1] {TICKET.text}"),) if found else (),
         )  # fmt: skip
         if not found:
             yield Answer(run_id=request.run_id, text="It is not there.", sources=(), found=False)
@@ -428,6 +436,58 @@ def test_pages_are_turned_and_zoomed(start: Start, shelf: Shelf, fake_session: A
     before = app.models.page.picture.width
     qtbot.mouseClick(child(app, "zoomIn"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: app.models.page.picture.width > before)
+
+
+def explained(*scores: float) -> Callable[..., Iterator[Event]]:
+    """A script that gives the two sentences of the source, and the question before it, these scores."""
+
+    def script(request: ExplainRequest, handle: RunHandle) -> Iterator[Event]:
+        context = f"What does it cost? {request.messages[0].content}"
+        texts = ("What does it cost?", "Open evenings.", "A ticket costs 6 crowns.")
+        segments = tuple(
+            SegmentSpan(text=text, start=context.index(text), end=context.index(text) + len(text), tokens=())
+            for text in texts
+        )
+        target = TargetSpan(text=request.reply_text, start=0, end=9, ids=(), logprob=-1.0)
+        yield ExplanationStarted(
+            run_id=request.run_id, method=request.method, context=context, segments=segments,
+            targets=(target,), granularity="sentence",
+            cost=ExplanationCost(
+                forward_passes=3, token_forwards=9, naive_token_forwards=9, seconds=0.1, memory=0
+            ),
+        )  # fmt: skip
+        yield Explanation(
+            run_id=request.run_id, method=request.method, segments=segments, targets=(target,),
+            scores=(scores,), forward_passes=3, seconds=0.1,
+        )  # fmt: skip
+
+    return script
+
+
+def test_what_carried_an_answer_is_summed_up_by_source(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any
+) -> None:
+    fake_session.script[ExplainRequest] = explained(5.0, 0.5, 2.0)
+    app = start()
+    fill(app, qtbot)
+    ask(app, qtbot, "What does a ticket cost?")
+    qtbot.mouseClick(child(app, "explainAnswerButton"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: app.models.sources.rows[0].influence is not None)
+    influence = app.models.sources.rows[0].influence
+    assert (influence.nats, influence.sentence, influence.weak) == (2.5, "A ticket costs 6 crowns.", False)
+    assert fake_session.of(ExplainRequest)[0].reply_text == "It costs 6 crowns [1]. It is fun."
+
+
+def test_a_citation_without_influence_is_flagged(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any
+) -> None:
+    fake_session.script[ExplainRequest] = explained(5.0, -0.5, 0.25)
+    app = start()
+    fill(app, qtbot)
+    ask(app, qtbot, "What does a ticket cost?")
+    qtbot.mouseClick(child(app, "explainAnswerButton"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: app.models.sources.rows[0].influence is not None)
+    assert app.models.sources.rows[0].influence.weak
 
 
 def test_documents_are_taken_out_of_the_library(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from inference.events import Answer, Source, Token
+from inference.events import Answer, Message, Source, Token
 from views.models.faults import Fault
 
 #: "waiting": for the engine; "searching": for passages; "writing": tokens come.
@@ -26,6 +26,19 @@ class Unsure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Influence:
+    """What a source did for an answer: the sum over its sentences, and the strongest one of them, in nats.
+
+    ``weak``: hardly anything beside what the other sources did.
+    """
+
+    nats: float
+    sentence: str
+    sentence_nats: float
+    weak: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A question and what came of it.
 
@@ -37,7 +50,9 @@ class Turn:
         sources: What the model reads, numbered.
         left_out: What was found and did not go in.
         tokens: What the sources take of ``token_budget``.
+        messages: The chat that the model read.
         answer: The whole answer with its marks, once it is there.
+        influences: What each source did for the answer, by its number, in nats.
         fault: Why it failed.
     """
 
@@ -50,7 +65,9 @@ class Turn:
     left_out: tuple[Source, ...] = ()
     tokens: int = 0
     token_budget: int = 0
+    messages: tuple[Message, ...] = ()
     answer: Answer | None = None
+    influences: tuple[tuple[int, Influence], ...] = ()
     fault: Fault | None = None
 
     @property
@@ -81,6 +98,7 @@ class AnswersModel(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._turns: tuple[Turn, ...] = ()
+        self.explaining = ""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -111,6 +129,18 @@ class AnswersModel(QObject):
         """Change single fields of the newest turn."""
         if self._turns:
             self.put(replace(self._turns[-1], **changes))
+
+    @property
+    def explainable(self) -> bool:
+        """Whether it can be asked what carried the last answer."""
+        last = self.last
+        return bool(last and last.state == "done" and last.messages and last.answer and last.answer.found)
+
+    def set_explaining(self, words: str) -> None:
+        """Say how far an explanation is; empty: none is made."""
+        if words != self.explaining:
+            self.explaining = words
+            self.changed.emit()
 
     def clear(self) -> None:
         """Begin another thread."""

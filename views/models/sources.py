@@ -10,6 +10,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from inference.events import Source
+from views.models.answers import Influence
 
 #: A hit of a search; read by the model for its answer; left out of the prompt for want of room.
 SourceKind = Literal["hit", "read", "left-out"]
@@ -23,6 +24,7 @@ class SourceRow:
 
     source: Source
     kind: SourceKind
+    influence: Influence | None = None
 
 
 def place_words(source: Source) -> str:
@@ -74,7 +76,7 @@ class SourcesModel(QAbstractListModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return f"{place_words(row.source)}: {row.source.marked or row.source.text}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _why_here(row.source)
+            return _why_here(row.source) + _what_it_did(row.influence)
         return None
 
 
@@ -86,3 +88,10 @@ def _why_here(source: Source) -> str:
     if source.word_rank:
         parts.append(f"by words: rank {source.word_rank}, BM25 {source.word_score:.1f}")
     return "\n".join((source.file, "; ".join(parts)))
+
+
+def _what_it_did(influence: Influence | None) -> str:
+    if influence is None:
+        return ""
+    words = f"\nInfluence on the answer: {influence.nats:+.2f} nats, the sum over its sentences"
+    return f"{words}; the strongest ({influence.sentence_nats:+.2f}): {influence.sentence}"

@@ -1,0 +1,136 @@
+"""What carried an answer: its prompt explained sentence by sentence, summed up by source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from PySide6.QtCore import QObject, Slot
+
+from app.controllers.asking import AskingController
+from app.desk import Desk
+from app.faults import FaultReporter
+from inference.events import (
+    ENDINGS,
+    Event,
+    ExplainRequest,
+    Explanation,
+    ExplanationPart,
+    ExplanationStarted,
+    Failed,
+    Source,
+)
+from inference.running import RunHandle, new_run_id
+from views.models.answers import AnswersModel, Influence
+
+#: A source with less than this share of the strongest one's influence has next to none.
+_WEAK = 0.05
+
+
+class InfluenceController(QObject):
+    """Explains the newest answer.
+
+    Args:
+        engine: Where the model is; an explanation waits for an answer that is being written.
+        asking: Shows the sources again when they are explained.
+        answers: Takes the result.
+        faults: Told of what went wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Desk,
+        asking: AskingController,
+        answers: AnswersModel,
+        faults: FaultReporter,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._engine, self._asking, self._answers = engine, asking, answers
+        self._faults = faults
+        self._run: RunHandle | None = None
+        self._context = ""
+
+    @Slot()
+    def toggle(self) -> None:
+        """Explain the newest answer, or stop explaining it."""
+        last = self._answers.last
+        if self._run is not None:
+            self.stop()
+        elif last is not None and self._answers.explainable:
+            request = ExplainRequest(
+                run_id=new_run_id(),
+                method="atman",
+                messages=last.messages,
+                reply_text=last.text,
+                granularity="sentence",
+            )
+            self._answers.set_explaining("Explaining")
+            self._run = self._engine.submit(request, self._take)
+
+    @Slot()
+    def stop(self, *_: object) -> None:
+        """Hear no more of it."""
+        self._engine.drop(self._run)
+        self._run = None
+        self._answers.set_explaining("")
+
+    def _take(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, ExplanationStarted):
+                self._context = event.context
+            elif isinstance(event, ExplanationPart):
+                self._answers.set_explaining(f"Explaining, {event.done} of {event.total}")
+            elif isinstance(event, Explanation):
+                self._show(event)
+            elif isinstance(event, Failed):
+                self._faults.report_failed(event)
+        if isinstance(events[-1], ENDINGS):
+            self._run = None
+            self._answers.set_explaining("")
+
+    def _show(self, explanation: Explanation) -> None:
+        last = self._answers.last
+        if last is not None and explanation.complete:
+            self._answers.update(influences=influences(explanation, self._context, last.sources))
+            self._asking.show_last()
+
+
+def influences(
+    explanation: Explanation, context: str, sources: Sequence[Source]
+) -> tuple[tuple[int, Influence], ...]:
+    """What each source did, by its number.
+
+    Args:
+        explanation: Of the whole answer, by sentences of the prompt.
+        context: The exact text that its segments are offsets into.
+        sources: What the model read, in the order in which it stands there.
+    """
+    sums: list[tuple[Source, float, str, float]] = []
+    at = 0
+    for source in sources:
+        start, end = _place(source, context, at)
+        at = end
+        own = [
+            (score, segment.text)
+            for segment, score in zip(explanation.segments, explanation.scores[0], strict=True)
+            if score is not None and start <= segment.start < end
+        ]
+        best, text = max(own, default=(0.0, ""))
+        sums.append((source, sum(score for score, _ in own), " ".join(text.split()), best))
+    most = max((nats for _, nats, _, _ in sums), default=0.0)
+    return tuple(
+        (
+            source.number,
+            Influence(nats=nats, sentence=text, sentence_nats=best, weak=nats <= _WEAK * max(most, 0.0)),
+        )
+        for source, nats, text, best in sums
+    )
+
+
+def _place(source: Source, context: str, after: int) -> tuple[int, int]:
+    """Where a source stands in the prompt: its line breaks are closed up there."""
+    text = re.sub(r"\s*\n\s*", "\n", source.text.strip())
+    start = context.find(text, after)
+    return (start, start + len(text)) if start >= 0 else (after, after)

@@ -1,0 +1,88 @@
+"""Pages as pictures: the right page, its geometry, and files that can't be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pypdfium2 as pdfium
+import pytest
+
+from inference.documents.rendering import PageRenderer
+from inference.errors import InvalidRequest, UnreadableFile
+from inference.events import PageRendered, RenderPageRequest
+from inference.running import RunHandle, new_run_id
+
+SAMPLE = Path(str(resources.files("resources").joinpath("documents", "sample.pdf")))
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[PageRenderer]:
+    """One process for all tests."""
+    renderer = PageRenderer()
+    yield renderer
+    renderer.close()
+
+
+def draw(renderer: PageRenderer, file: Path, page: int = 1, width: int = 600) -> PageRendered:
+    request = RenderPageRequest(run_id=new_run_id(), file=str(file), page=page, width=width)
+    return renderer.render(request, RunHandle(request.run_id))
+
+
+def darkness(picture: PageRendered, box: tuple[float, float, float, float]) -> float:
+    """Share of dark pixels where a box of PDF points stands in the picture."""
+    a, b, c, d, e, f = picture.transform
+    pixels = np.frombuffer(picture.rgb, np.uint8).reshape(picture.height, picture.width, 3)
+    xs = sorted((a * x + c * y + e) * picture.width for x, y in (box[:2], box[2:]))
+    ys = sorted((b * x + d * y + f) * picture.height for x, y in (box[:2], box[2:]))
+    part = pixels[round(ys[0]) : round(ys[1]), round(xs[0]) : round(xs[1])]
+    return float((part.mean(axis=2) < 128).mean())
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_places_in_points_lead_to_the_same_words_in_the_picture(
+    renderer: PageRenderer, tmp_path: Path, rotation: int
+) -> None:
+    pdf = pdfium.PdfDocument(SAMPLE)
+    page = pdf[0]
+    text = page.get_textpage()
+    at = text.get_text_range().index("Marwick, who paid")
+    left, bottom, _, top = text.get_charbox(at)
+    right = text.get_charbox(at + 6)[2]
+    page.set_rotation(rotation)
+    page.set_cropbox(20, 30, 580, 800)
+    file = tmp_path / "turned.pdf"
+    pdf.save(file)
+    for handle in (text, page, pdf):
+        handle.close()
+    picture = draw(renderer, file, width=1200)
+    assert darkness(picture, (left, bottom, right, top)) > 0.1
+    assert darkness(picture, (left, bottom - 500, right, top - 500)) == 0.0
+
+
+def test_the_picture_has_the_width_that_was_asked_for(renderer: PageRenderer) -> None:
+    picture = draw(renderer, SAMPLE, page=2, width=640)
+    assert abs(picture.width - 640) <= 1
+    assert picture.pages == 3
+    assert len(picture.rgb) == 3 * picture.width * picture.height
+
+
+def test_a_page_that_is_not_there_is_refused(renderer: PageRenderer) -> None:
+    with pytest.raises(InvalidRequest, match="no page 9"):
+        draw(renderer, SAMPLE, page=9)
+
+
+def test_a_file_that_is_no_pdf_and_one_that_is_gone_are_told(renderer: PageRenderer, tmp_path: Path) -> None:
+    (tmp_path / "plain.pdf").write_text("not a PDF")
+    for name in ("plain.pdf", "gone.pdf"):
+        with pytest.raises(UnreadableFile):
+            draw(renderer, tmp_path / name)
+    assert draw(renderer, SAMPLE).page == 1
+
+
+def test_a_process_that_died_is_replaced(renderer: PageRenderer) -> None:
+    draw(renderer, SAMPLE)
+    renderer.close()
+    assert draw(renderer, SAMPLE).page == 1
