@@ -18,11 +18,13 @@ from views.score_ranking import ScoreRanking
 from views.theme import GRID, Theme
 from views.tinted_text import TintedText
 
+#: Pixels.
+_PICTURE_WIDTH = 720
 _POSTS: dict[Postprocessing, str] = {"none": "With sign", "absolute": "Absolute", "square": "Squared"}
 
 
 class ExplanationView(QWidget):
-    """The result that the model shows.
+    """The result that the model shows; ``whole``: all of it without scrolling or buttons, for pictures.
 
     Signals:
         export_requested: Write it as "png", "csv" or "json".
@@ -30,11 +32,14 @@ class ExplanationView(QWidget):
 
     export_requested = Signal(str)
 
-    def __init__(self, model: ExplanationModel, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, model: ExplanationModel, theme: Theme, *, whole: bool = False, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
-        self.setObjectName("explanationView")
+        self.setObjectName("explanationPicture" if whole else "explanationView")
+        self._whole = whole
         self._model, self._theme = model, theme
-        self.text, self.map = TintedText(model, theme), HeatMap(model, theme)
+        self.text, self.map = TintedText(model, theme, whole=whole), HeatMap(model, theme, whole=whole)
         self.ranking = ScoreRanking(model, theme)
         self.comparison = MethodComparison(model, theme)
         self._title = heading("", theme)
@@ -68,6 +73,7 @@ class ExplanationView(QWidget):
             action = menu.addAction(title)
             action.triggered.connect(lambda _=False, kind=kind: self.export_requested.emit(kind))
         export.setMenu(menu)
+        export.setVisible(not self._whole)
         head.addWidget(export)
         column.addLayout(head)
         self._shown = _box("shownMethod", "Method that is shown")
@@ -98,8 +104,19 @@ class ExplanationView(QWidget):
         column.addWidget(self.comparison)
 
     def picture(self) -> QPixmap:
-        """The views as they are now, for export."""
-        return self.grab()
+        """All of the views, as wide as the target's tokens ask for, for export."""
+        copy = ExplanationView(self._model, self._theme, whole=True)
+        result = self._model.result
+        columns = len(result.targets) if result is not None else 1
+        width = max(_PICTURE_WIDTH, 160 + 18 * columns)
+        copy.ranking.show_all(True)
+        copy.setContentsMargins(4 * GRID, 4 * GRID, 4 * GRID, 4 * GRID)
+        for _ in range(2):  # The text's height is known once its width is.
+            copy.resize(width, copy.sizeHint().height())
+            copy.grab()
+        picture = copy.grab()
+        copy.deleteLater()
+        return picture
 
     def _show(self) -> None:
         result = self._model.result
@@ -111,8 +128,8 @@ class ExplanationView(QWidget):
             for name, each in self._model.results.items():
                 self._shown.addItem(each.spec.title, name)
             self._shown.setCurrentIndex(self._shown.findData(self._model.shown))
-        self._shown.setVisible(len(self._model.results) > 1)
-        self._post.setVisible(result.spec.signed)
+        self._shown.setVisible(len(self._model.results) > 1 and not self._whole)
+        self._post.setVisible(result.spec.signed and not self._whole)
         with QSignalBlocker(self._post):
             self._post.setCurrentIndex(self._post.findData(self._model.post))
         several = len(result.targets) > 1
@@ -146,7 +163,7 @@ class ExplanationView(QWidget):
 
     def _count(self, count: int) -> None:
         self._all.setText(f"Show all {count}" if not self._all.isChecked() else "Show ten")
-        self._all.setVisible(count > 10)
+        self._all.setVisible(count > 10 and not self._whole)
 
 
 def title_of(result: ExplanationScores) -> str:

@@ -24,9 +24,12 @@ class HeatMap(QAbstractScrollArea):
 
     The head and the labels stay while the cells scroll. Hovering a cell points at its segment and its
     token; a click chooses the segment, a click on the head the token that text and ranking show.
+    ``whole``: never scrolls up and down, for pictures.
     """
 
-    def __init__(self, model: ExplanationModel, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, model: ExplanationModel, theme: Theme, *, whole: bool = False, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("explanationHeatmap")
         self.setAccessibleName("Heat map of segments by target tokens")
@@ -34,7 +37,7 @@ class HeatMap(QAbstractScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.viewport().setMouseTracking(True)
         self.viewport().setAutoFillBackground(False)
-        self._model, self._theme = model, theme
+        self._model, self._theme, self._whole = model, theme, whole
         self._throttle = Throttle(self.viewport().update, 100, self)
         model.result_changed.connect(self.refresh)
         model.scores_changed.connect(self._throttle.call)
@@ -57,7 +60,8 @@ class HeatMap(QAbstractScrollArea):
     def sizeHint(self) -> QSize:
         """As high as all rows, up to a limit."""
         bar = self.horizontalScrollBar().sizeHint().height() if self.horizontalScrollBar().maximum() else 0
-        return QSize(300, min(self._head + self._rows * _ROW + bar + 2, _HIGHEST))
+        height = self._head + self._rows * _ROW + bar + 2
+        return QSize(300, height if self._whole else min(height, _HIGHEST))
 
     def minimumSizeHint(self) -> QSize:
         """Never squeezed."""

@@ -32,9 +32,11 @@ _HIGHEST = 240
 
 
 class TintedText(QAbstractScrollArea):
-    """Hovering a segment points at it, a click chooses it."""
+    """Hovering a segment points at it, a click chooses it; ``whole``: never scrolls, for pictures."""
 
-    def __init__(self, model: ExplanationModel, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, model: ExplanationModel, theme: Theme, *, whole: bool = False, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("explanationText")
         self.setAccessibleName("What the model read, tinted by score")
@@ -43,7 +45,7 @@ class TintedText(QAbstractScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.viewport().setMouseTracking(True)
         self.viewport().setAutoFillBackground(False)
-        self._model, self._theme = model, theme
+        self._model, self._theme, self._whole = model, theme, whole
         self._layout: QTextLayout | None = None
         self._height = 0.0
         #: For each character of the context, its place in UTF-16, which Qt counts in; empty: the same.
@@ -58,7 +60,8 @@ class TintedText(QAbstractScrollArea):
 
     def sizeHint(self) -> QSize:
         """As high as the text, up to a limit."""
-        return QSize(300, int(min(max(self._height, 24.0), _HIGHEST)) + 2)
+        height = max(self._height, 24.0)
+        return QSize(300, int(height if self._whole else min(height, _HIGHEST)) + 2)
 
     def minimumSizeHint(self) -> QSize:
         """Never squeezed."""

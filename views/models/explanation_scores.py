@@ -53,6 +53,8 @@ class ExplanationScores:
         self.final: Explanation | None = None
         #: Whether the run ended before all was computed.
         self.broken = False
+        self._values: dict[tuple[int | None, Postprocessing], list[Score]] = {}
+        self._scales: dict[Postprocessing, float] = {}
 
     @property
     def complete(self) -> bool:
@@ -61,6 +63,7 @@ class ExplanationScores:
 
     def take_part(self, part: ExplanationPart) -> None:
         """Fill in some scores."""
+        self._forget()
         for row, values in zip(self.rows, part.scores, strict=False):
             for index, value in zip(part.indices, values, strict=True):
                 row[index] = value
@@ -72,6 +75,7 @@ class ExplanationScores:
 
     def take_final(self, final: Explanation) -> None:
         """Take the end of the run; what was only previewed keeps its preview."""
+        self._forget()
         for row, values in zip(self.rows, final.scores, strict=False):
             for index, value in enumerate(values):
                 if value is not None:
@@ -95,14 +99,22 @@ class ExplanationScores:
         return processed(math.fsum(present), post) if present else None
 
     def values(self, row: int | None = None, post: Postprocessing = "none") -> list[Score]:
-        """The score of every segment; see :meth:`value`."""
-        return [self.value(segment, row, post) for segment in range(len(self.segments))]
+        """The score of every segment; see :meth:`value`. Not to be changed: it is kept until scores come."""
+        if (row, post) not in self._values:
+            count = len(self.segments)
+            self._values[row, post] = [self.value(segment, row, post) for segment in range(count)]
+        return self._values[row, post]
 
     def scale(self, post: Postprocessing = "none") -> float:
         """The largest absolute score: the end of the colour scale of every view; 1 if all are 0."""
-        shown = [*self.rows, self.values()]
-        largest = max((abs(v) for row in shown for v in row if v is not None), default=0.0)
-        return (largest * largest if post == "square" else largest) or 1.0
+        if post not in self._scales:
+            shown = [*self.rows, self.values()]
+            largest = max((abs(v) for row in shown for v in row if v is not None), default=0.0)
+            self._scales[post] = (largest * largest if post == "square" else largest) or 1.0
+        return self._scales[post]
+
+    def _forget(self) -> None:
+        self._values, self._scales = {}, {}
 
     def ranking(self, row: int | None = None, post: Postprocessing = "none") -> list[int]:
         """Segments that have a score, the strongest supporter first."""
