@@ -144,7 +144,7 @@ def _threshold(library: Library, questions: Sequence[Question]) -> dict[str, Any
     for one in questions:
         for inside in (True, False):
             searched = () if inside else [file for file in files if Path(file).name != one.file]
-            result = retrieve(library, one.question, limit=5, files=searched)
+            result = retrieve(library, one.question, limit=5, rerank=True, files=searched)
             found[inside].append(result.found)
             close[inside].append(result.closeness)
     return {

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inference.documents.marking import Stretch, best_sentences, shared_words
+from inference.documents.marking import best_stretch, shared_words
 from inference.documents.records import unpack_places
 from inference.documents.store import Found, StoredPassage
 from inference.documents.terms import terms
@@ -16,6 +16,7 @@ from inference.events import Hits, SearchMode, SearchRequest, Source
 if TYPE_CHECKING:
     from inference.documents.embedding import Vectors
     from inference.documents.libraries import Library
+    from inference.documents.reranking import CloserLook
 
 #: Reciprocal rank fusion (Cormack et al. 2009): a passage of rank r scores 1 / (FUSION_K + r) in each list.
 FUSION_K = 10
@@ -84,16 +85,15 @@ def retrieve(
     stored = library.store.fetch([one.row for one in ranked[: max(2 * _RERANKED, 4 * limit)]])
     passages = {row: passage for row, passage in stored.items() if passage.document in live}
     ranked = [one for one in ranked if one.row in passages]
+    looks: dict[int, CloserLook] = {}
     if rerank and mode == "both" and ranked:
-        ranked = _reranked(library, query, ranked, passages)
+        looks = _looks(library, query, vector, ranked, passages)
+        ranked = _reranked(ranked, looks)
     best = _pages_first(ranked, passages)[:limit]
-    hits = tuple(_source(one, passages[one.row], live[passages[one.row].document]) for one in best)
-    spans = best_sentences(library.embedder, query, vector, [hit.text for hit in hits])
-    marked = tuple(
-        _marked(hit, passages[one.row].places, span) for hit, one, span in zip(hits, best, spans, strict=True)
-    )
-    near = closeness(marked, [span.cosine for span in spans], terms(query))
-    return Retrieved(hits=marked, found=near >= MIN_CLOSENESS, closeness=near)
+    words = set(terms(query))
+    hits = tuple(_source(one, passages[one.row], live, words, looks.get(one.row)) for one in best)
+    near = closeness(hits, [looks[one.row] for one in best if one.row in looks], words)
+    return Retrieved(hits=hits, found=near >= MIN_CLOSENESS, closeness=near)
 
 
 def rank(
@@ -133,32 +133,41 @@ MIN_CLOSENESS = 0.55
 _SHARED_WEIGHT = 0.3
 
 
-def closeness(hits: Sequence[Source], cosines: Sequence[float], words: Collection[str]) -> float:
+def closeness(hits: Sequence[Source], looks: Sequence[CloserLook], words: set[str]) -> float:
     """How close the best hits are to a question: the best cosine of a sentence or a passage, and a share of
     the most of the question's words that one passage holds.
     """
     if not hits or not words:
         return 0.0
-    nearest = max(*cosines, *(hit.similarity for hit in hits))
-    return nearest + _SHARED_WEIGHT * max(shared_words(set(words), hit.text) for hit in hits)
+    cosines = [cosine for look in looks for cosine in look.cosines]
+    nearest = max([*cosines, *(hit.similarity for hit in hits)])
+    return nearest + _SHARED_WEIGHT * max(shared_words(words, hit.text) for hit in hits)
 
 
-def _reranked(
-    library: Library, query: str, ranked: list[Ranked], passages: dict[int, StoredPassage]
-) -> list[Ranked]:
+def _looks(
+    library: Library,
+    query: str,
+    vector: Vectors,
+    ranked: Sequence[Ranked],
+    passages: dict[int, StoredPassage],
+) -> dict[int, CloserLook]:
+    """A closer look at the best passages, by their row."""
+    from inference.documents.reranking import look_closely
+
+    rows = [one.row for one in ranked[:_RERANKED]]
+    looks = look_closely(library.embedder, query, vector, [passages[row].text for row in rows])
+    return dict(zip(rows, looks, strict=True))
+
+
+def _reranked(ranked: Sequence[Ranked], looks: dict[int, CloserLook]) -> list[Ranked]:
     """The best ones anew: their order so far and that by likeness word by word, fused."""
-    from inference.documents.reranking import late_interaction_scores
-
-    head, rest = ranked[:_RERANKED], ranked[_RERANKED:]
-    likeness = late_interaction_scores(library.embedder, query, [passages[one.row].text for one in head])
-    fused = [1 / (_RERANK_K + number) for number in range(1, len(head) + 1)]
-    order = sorted(range(len(head)), key=lambda index: -likeness[index])
-    for number, index in enumerate(order, start=1):
-        fused[index] += 1 / (_RERANK_K + number)
-    again = [replace(one, score=score) for one, score in zip(head, fused, strict=True)]
-    last = min(fused) / head[-1].score
-    below = [replace(one, score=one.score * last) for one in rest]
-    return sorted(again, key=lambda one: -one.score) + below
+    head, rest = ranked[: len(looks)], ranked[len(looks) :]
+    fused = {one.row: 1 / (_RERANK_K + number) for number, one in enumerate(head, start=1)}
+    for number, one in enumerate(sorted(head, key=lambda one: -looks[one.row].likeness), start=1):
+        fused[one.row] += 1 / (_RERANK_K + number)
+    again = sorted((replace(one, score=fused[one.row]) for one in head), key=lambda one: -one.score)
+    scale = again[-1].score / head[-1].score
+    return again + [replace(one, score=one.score * scale) for one in rest]
 
 
 def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
@@ -173,15 +182,19 @@ def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -
     return first + others
 
 
-def _source(one: Ranked, passage: StoredPassage, file: str) -> Source:
-    boxes = unpack_places(passage.places, 0, len(passage.text))
+def _source(
+    one: Ranked, passage: StoredPassage, live: dict[str, str], words: set[str], look: CloserLook | None
+) -> Source:
+    """The passage as an event carries it, with the sentences marked that match best."""
+    start, end = best_stretch(passage.text, words, look.cosines if look else ())
+    whole = unpack_places(passage.places, 0, len(passage.text))
     return Source(
-        file=file,
+        file=live[passage.document],
         page=passage.page,
         text=passage.text,
         score=one.score,
-        passage_boxes=boxes,
-        boxes=boxes,
+        boxes=unpack_places(passage.places, start, end) or whole,
+        passage_boxes=whole,
         unit=passage.unit,
         label=passage.label,
         heading=passage.heading,
@@ -191,11 +204,5 @@ def _source(one: Ranked, passage: StoredPassage, file: str) -> Source:
         word_score=one.word_score,
         vector_rank=one.vector_rank,
         word_rank=one.word_rank,
-        marked=passage.text,
+        marked=passage.text[start:end],
     )
-
-
-def _marked(source: Source, places: bytes, stretch: Stretch) -> Source:
-    """The source with its boxes narrowed to a stretch of its text."""
-    boxes = unpack_places(places, stretch.start, stretch.end)
-    return replace(source, boxes=boxes or source.boxes, marked=source.text[stretch.start : stretch.end])

@@ -9,10 +9,10 @@ import pytest
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
-from inference.documents.marking import best_sentences
+from inference.documents.marking import best_stretch
 from inference.documents.pages import merge_into_lines
 from inference.documents.records import pack_places, unpack_places
-from inference.documents.reranking import late_interaction_scores
+from inference.documents.reranking import look_closely
 from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
 from inference.documents.store import Found
 from inference.documents.terms import terms
@@ -150,20 +150,36 @@ def test_the_second_look_prefers_the_text_that_says_it(embedder) -> None:  # typ
         "A ticket for adults costs 6 crowns.",
         "The largest single cost is electricity.",
     ]
-    scores = late_interaction_scores(embedder, "How much does a ticket cost?", texts)
-    assert max(range(3), key=lambda number: scores[number]) == 1
-    assert all(-1 <= score <= 1.001 for score in scores)
-    assert late_interaction_scores(embedder, "", texts) == [0.0] * 3
+    question = "How much does a ticket cost?"
+    looks = look_closely(embedder, question, embedder.embed([question])[0], texts)
+    assert max(range(3), key=lambda number: looks[number].likeness) == 1
+    assert max(range(3), key=lambda number: max(looks[number].cosines)) == 1
+    assert [len(look.cosines) for look in looks] == [2, 1, 1]
+    assert all(-1 <= look.likeness <= 1.001 for look in looks)
+    nothing = look_closely(embedder, "", embedder.embed([""])[0], texts)
+    assert [look.likeness for look in nothing] == [0.0] * 3
 
 
-def test_marks_are_whole_sentences(embedder) -> None:  # type: ignore[no-untyped-def]
+def test_the_one_sentence_of_a_text_has_nearly_the_cosine_of_the_text(embedder) -> None:  # type: ignore[no-untyped-def]
+    text, question = "A ticket for adults costs 6 crowns.", "How much is it to get in?"
+    vector, whole = embedder.embed([question, text])
+    (look,) = look_closely(embedder, question, vector, [text])
+    assert look.cosines[0] == pytest.approx(float(vector @ whole), abs=0.1)
+
+
+@pytest.mark.parametrize("cosines", [(0.1, 0.8, 0.1), ()])
+def test_marks_are_whole_sentences(cosines: tuple[float, ...]) -> None:
     text = (
         "Fog comes from the bay. Tickets for adult visitors of the observatory cost 6 crowns at the gate on "
         "Friday evenings. The dome is old."
     )
-    question = "What does a ticket cost?"
-    (stretch,) = best_sentences(embedder, question, embedder.embed([question])[0], [text])
-    start, end = stretch.start, stretch.end
+    start, end = best_stretch(text, set(terms("What does a ticket cost?")), cosines)
+    assert text[start:end].startswith("Tickets for adult")
+    assert text[start:end].endswith("evenings.")
+
+
+def test_a_short_sentence_is_marked_with_a_neighbour() -> None:
+    text = "The fee. It is 6 crowns. Children come in free of charge on every evening of the year. Bye."
+    start, end = best_stretch(text, set(terms("fee crowns")))
     assert "6 crowns" in text[start:end]
-    assert text[start:end].endswith(".")
-    assert start == 0 or text[start - 1] == " "
+    assert len(text[start:end]) > len("It is 6 crowns.")
