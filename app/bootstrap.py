@@ -158,6 +158,7 @@ class App(QObject):
         ended.append(self.monitor.close())
         self.tracks.close()
         self.explaining.close()
+        self.steering.close()
         self.collector.stop()
         self.history.close()
         self._lock.unlock()
@@ -225,10 +226,12 @@ class App(QObject):
             parent=self,
         )
         self.steering = SteeringController(
+            desk=self.engine_desk,
             history=history,
             transcript=models.transcript,
             chat=self.chat,
             controls=models.controls,
+            models=models.models,
             model=models.steering,
             parent=self,
         )

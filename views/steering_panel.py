@@ -24,6 +24,7 @@ from views.panel_parts import Ink, ScrollPage, heading, note, tool_button
 from views.theme import CAPTION, GRID, Theme
 
 _LESS, _MORE = 0.1, 3.0
+_MOST_RELATED = 12
 
 
 class SteeringPanel(ScrollPage):
@@ -132,6 +133,11 @@ class SteeringPanel(ScrollPage):
             row.addWidget(box, 1)
             row.addWidget(number)
             self.column.addLayout(row)
+        self._follow = note("", self._theme)
+        self._follow.setObjectName("relatedWords")
+        self.column.addWidget(self._follow)
+        self._model.related_changed.connect(self._show_related)
+        self._show_related()
         self.related.toggled.connect(self._set_related)
         self.cosine.valueChanged.connect(self._set_related)
         self.unsure.toggled.connect(self._set_unsure)
@@ -158,6 +164,15 @@ class SteeringPanel(ScrollPage):
         self._selected.setText(f"Selected: “{one_line(short(text))}”" if text else words)
         self.less.setEnabled(bool(text))
         self.more.setEnabled(bool(text))
+
+    def _show_related(self) -> None:
+        words = ", ".join(
+            f"{one_line(token.text)} × {token.factor:.2f} (cosine {token.cosine:.2f})"
+            for token in self._model.related[:_MOST_RELATED]
+        )
+        more = len(self._model.related) - _MOST_RELATED
+        self._follow.setText(f"Also: {words}" + (f" and {more} more" if more > 0 else ""))
+        self._follow.setVisible(bool(words))
 
     def _show_options(self) -> None:
         options = self._options

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from PySide6.QtCore import QObject, Signal, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.controllers.chat import ChatController
+from app.controllers.context import context_before
+from app.desk import Desk
 from app.history import History
-from inference.events import AttentionControl
+from inference.events import (
+    AttentionControl,
+    Event,
+    Failed,
+    RelatedTokens,
+    RelatedTokensRequest,
+    SamplingControls,
+)
+from inference.running import RunHandle, new_run_id
 from views.models.controls import ControlsModel
 from views.models.focus import MessageId
+from views.models.model_choice import ModelChoiceModel
 from views.models.steering import SYSTEM, SteeredSpan, SteeringModel
 from views.models.text_range import TextRange
 from views.models.transcript import TranscriptModel
+
+#: Related words are looked up this long after the last change.
+_PAUSE_MS = 300
 
 
 class SteeringController(QObject):
@@ -28,19 +42,30 @@ class SteeringController(QObject):
     def __init__(
         self,
         *,
+        desk: Desk,
         history: History,
         transcript: TranscriptModel,
         chat: ChatController,
         controls: ControlsModel,
+        models: ModelChoiceModel,
         model: SteeringModel,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._desk = desk
+        self._models = models
+        self._asking: RunHandle | None = None
+        self._asked: tuple[object, ...] = ()
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.timeout.connect(self._ask_related)
         self._history = history
         self._transcript = transcript
         self._chat = chat
         self._controls = controls
         self._model = model
+        controls.changed.connect(self._related_soon)
         model.changed.connect(self._apply)
         transcript.was_reset.connect(self._read_back)
         transcript.message_appended.connect(self._apply)
@@ -77,6 +102,51 @@ class SteeringController(QObject):
             self.told.emit("The reply that is being written feels each change at its next token.")
         else:
             self._chat.regenerate(reply.id)
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._pause.stop()
+
+    # --- words that follow
+
+    @Slot(object)
+    def _related_soon(self, controls: SamplingControls) -> None:
+        asked = controls.attention, controls.steering.similarity_threshold
+        if asked == self._asked:
+            return
+        self._asked = asked
+        self._desk.drop(self._asking)
+        self._asking = None
+        if controls.attention and controls.steering.similarity_threshold is not None:
+            self._pause.start()
+        else:
+            self._pause.stop()
+            self._model.set_related(())
+
+    @Slot()
+    def _ask_related(self) -> None:
+        """Which words would follow, before they do."""
+        number = self._chat.conversation
+        if number is None or self._models.loaded is None:
+            return
+        context = context_before(self._history, self._history.path(number))
+        controls = self._controls.controls
+        request = RelatedTokensRequest(
+            run_id=new_run_id(),
+            messages=context.turns,
+            prompt=context.prompt,
+            attention=context.attention(controls.attention),
+            steering=controls.steering,
+        )
+        self._asking = self._desk.submit(request, self._take_related)
+
+    def _take_related(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, RelatedTokens):
+                self._model.set_related(event.tokens)
+            elif isinstance(event, Failed):
+                self._model.set_related(())
+                self.told.emit(event.message)
 
     # --- spans to controls
 

@@ -39,6 +39,9 @@ from inference.events import (
     MethodSpec,
     MethodStatus,
     ParameterSpec,
+    RelatedToken,
+    RelatedTokens,
+    RelatedTokensRequest,
     ScoreRequest,
     SegmentSpan,
     TargetSpan,
@@ -444,6 +447,20 @@ def test_a_reply_with_and_without_factors_side_by_side(app: App, fake_session: A
     assert [side.text for side in app.models.side_by_side.sides] == ["It is short", "It is long"]
     first, second = fake_session.of(ScoreRequest)[-2:]
     assert (len(first.attention), len(second.attention)) == (1, 0)
+
+
+def test_related_words_are_shown_before_they_act(app: App, fake_session: Any, qtbot: Any) -> None:
+    def related(request: RelatedTokensRequest, handle: RunHandle) -> Iterator[Event]:
+        assert request.steering.similarity_threshold == 0.6
+        token = RelatedToken(index=9, of=2, text=" river", start=24, end=30, cosine=0.7, factor=0.3)
+        yield RelatedTokens(run_id=request.run_id, tokens=(token,))
+
+    fake_session.script[RelatedTokensRequest] = related
+    steer(app, "Nile", 0.0)
+    child(app, "steerRelated").setChecked(True)
+    qtbot.waitUntil(lambda: "river × 0.30 (cosine 0.70)" in child(app, "relatedWords").text())
+    app.models.steering.set_spans(())
+    assert app.models.steering.related == ()
 
 
 def test_tokens_that_have_no_counterpart_are_told() -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from PySide6.QtCore import QObject, Signal
 
+from inference.events import RelatedToken
 from views.models.focus import MessageId
 from views.models.text_range import TextRange, TextTint
 
@@ -34,16 +35,25 @@ class SteeringModel(QObject):
     Signals:
         changed: Spans came, went, or their factor changed.
         selection_changed: Another text is selected.
+        related_changed: Other words that follow the spans are known.
     """
 
     changed = Signal()
     selection_changed = Signal()
+    related_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._spans: tuple[SteeredSpan, ...] = ()
         self.selected: TextRange | None = None
         self.selected_text = ""
+        self.related: tuple[RelatedToken, ...] = ()
+
+    def set_related(self, related: tuple[RelatedToken, ...]) -> None:
+        """Which other tokens follow the spans because they mean about the same."""
+        if related != self.related:
+            self.related = related
+            self.related_changed.emit()
 
     @property
     def spans(self) -> tuple[SteeredSpan, ...]:
