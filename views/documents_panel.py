@@ -50,7 +50,7 @@ class DocumentsPanel(QWidget):
             "Ask your documents", _EMPTY, "Try it with the sample document", "trySample", theme
         )
         self.empty.clicked.connect(intents.sample_requested)
-        self._title = Ink("", theme, tone="muted", size=CAPTION)
+        self._title = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
         self._title.setObjectName("sourceTitle")
         self._title.setContentsMargins(3 * GRID, 2 * GRID, 3 * GRID, GRID)
         self.explain = QPushButton("What carried this answer?")
@@ -74,12 +74,12 @@ class DocumentsPanel(QWidget):
         split.setObjectName("documentsSplitter")
         split.setHandleWidth(1)
         split.setChildrenCollapsible(False)
-        for widget, least in ((self.library, 200), (centre, 290), (self.page, 350)):
+        for widget, least in ((self.library, 224), (centre, 276), (self.page, 340)):
             widget.setMinimumWidth(least)
             split.addWidget(widget)
         for at, stretch in enumerate((0, 3, 3)):
             split.setStretchFactor(at, stretch)
-        split.setSizes([280, 500, 500])
+        split.setSizes([296, 492, 492])
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(split)

@@ -24,7 +24,7 @@ class DropArea(QFrame):
         self._intents = intents
         words = Ink("Drop files or folders here", theme)
         kinds = Ink(
-            "PDF, Word, PowerPoint, Excel, EPUB, HTML, text, code",
+            "PDF, Office, EPUB, HTML, text, code",
             theme,
             tone="muted",
             size=CAPTION,
@@ -47,7 +47,7 @@ class DropArea(QFrame):
         buttons.addWidget(self.folder)
         buttons.addStretch(1)
         column = QVBoxLayout(self)
-        column.setContentsMargins(3 * GRID, 3 * GRID, 3 * GRID, 3 * GRID)
+        column.setContentsMargins(2 * GRID, 3 * GRID, 2 * GRID, 3 * GRID)
         column.setSpacing(GRID)
         column.addWidget(words)
         column.addWidget(kinds)

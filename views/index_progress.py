@@ -37,7 +37,7 @@ class IndexProgressBar(QWidget):
         self._file = ""
         self._stage = Ink("", theme)
         self._stage.setObjectName("indexStage")
-        self._detail = Ink("", theme, tone="muted", size=CAPTION)
+        self._detail = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
         self._detail.setObjectName("indexDetail")
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)

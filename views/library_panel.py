@@ -56,11 +56,12 @@ class LibraryPanel(QWidget):
         self.drop = DropArea(intents, theme)
         self.progress = IndexProgressBar(model, intents, theme)
         self.table = _FileTable(model, intents)
-        self.remove = QPushButton("Take out of the library")
+        self.remove = QPushButton("Take out")
         self.remove.setObjectName("removeDocuments")
+        self.remove.setToolTip("Take the selected documents out of the library (Delete); the files stay")
         self.remove.setProperty("kind", "quiet")
         self.remove.clicked.connect(self.table.remove_selected)
-        self.count = Ink("", theme, tone="muted", size=CAPTION)
+        self.count = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
         self.count.setObjectName("libraryCount")
         self.password = _PasswordRow(intents, theme)
         bottom = QHBoxLayout()
@@ -92,8 +93,8 @@ class LibraryPanel(QWidget):
         entries = self._model.documents.entries
         unreadable = sum(entry.state == "unreadable" for entry in entries)
         words = f"{len(entries):,} document{'' if len(entries) == 1 else 's'}"
-        if self._model.passages:
-            words += f", {self._model.passages:,} passages"
+        if passages := sum(entry.passages for entry in entries):
+            words += f", {passages:,} passages"
         if unreadable:
             words += f", {unreadable:,} not read"
         self.count.setText(words if entries else "")
@@ -145,8 +146,9 @@ class _FileTable(QTableView):
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for section in (1, 2):
-            header.setSectionResizeMode(section, QHeaderView.ResizeMode.ResizeToContents)
+        for section, width in ((1, 46), (2, 92)):  # never at the cost of the names
+            header.setSectionResizeMode(section, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(section, width)
         keys = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self)
         keys.setContext(Qt.ShortcutContext.WidgetShortcut)
         keys.activated.connect(self.remove_selected)

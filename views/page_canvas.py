@@ -160,7 +160,7 @@ class _Paper(QWidget):
         for at, area in enumerate(areas):
             # At the edge of the lines, also where the passage begins or ends within one.
             near = (
-                o for o in areas[max(at - 1, 0) : at + 2] if abs(o.top() - area.top()) < 3 * area.height()
+                o for o in areas[max(at - 4, 0) : at + 5] if abs(o.top() - area.top()) < 3 * area.height()
             )
             edge = min(other.left() for other in near)
             painter.drawRect(QRectF(edge - 8, area.top() - 1, 2, area.height() + 2))

@@ -16,7 +16,7 @@ _Index = QModelIndex | QPersistentModelIndex
 _NO_INDEX = QModelIndex()
 _COLUMNS = ("Document", "Pages", "State")
 _SHORT = {
-    "password": "needs its password",
+    "password": "password?",
     "damaged": "damaged",
     "empty": "empty",
     "no-text": "no text in it",
@@ -95,8 +95,6 @@ class DocumentsModel(QAbstractTableModel):
             return (Path(entry.file).name, pages, state_words(entry))[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
             return _everything(entry)
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 1:
-            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return entry if role == self.entry_role else None
 
 
