@@ -129,7 +129,10 @@ class SteeringController(QObject):
         number = self._chat.conversation
         if number is None or self._models.loaded is None:
             return
-        context = context_before(self._history, self._history.path(number))
+        path = self._history.path(number)
+        if path and path[-1].role == "assistant":
+            path = path[:-1]
+        context = context_before(self._history, path)
         controls = self._controls.controls
         request = RelatedTokensRequest(
             run_id=new_run_id(),
