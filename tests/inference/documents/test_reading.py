@@ -63,11 +63,11 @@ def test_a_file_that_kills_the_reader_is_refused_and_the_next_one_is_read(
 
 
 def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
-    pipe = tmp_path / "endless.txt"
-    pipe.write_text("x")
-    patient = DocumentReader(ReadingLimits(seconds_to_open=0.0))
+    file = tmp_path / "slow.html"
+    file.write_text("<p>word</p>" * 600_000)  # seconds of work: the limit is met before any answer
+    hasty = DocumentReader(ReadingLimits(seconds_to_open=0.0))
     with pytest.raises(UnreadableDocument) as refused:
-        list(patient.read(pipe))
+        list(hasty.read(file))
     assert refused.value.reason == "timeout"
     assert readers_alive() == []
 
