@@ -1,8 +1,8 @@
 """What can go wrong, in words a user can act on.
 
-Every error that leaves ``inference`` on purpose is an :class:`InferenceError`: a ``kind`` for programs, a ``message``
-that says what happened, and a ``hint`` that says what to do next. Anything else that escapes is a defect and is
-reported as kind ``internal``.
+Every error that leaves ``inference`` on purpose is an :class:`InferenceError`: a ``kind`` for programs, a
+``message`` that says what happened, and a ``hint`` that says what to do next. Anything else that escapes is a
+defect and is reported as kind ``internal``.
 """
 
 from __future__ import annotations
@@ -164,5 +164,5 @@ class InternalError(InferenceError):
     default_hint = "Copy the details into a report. The model and your conversations are kept."
 
 
-class RunCancelled(Exception):  # noqa: N818 - not an error: the user asked for it
+class RunCancelled(Exception):
     """Raised inside a run when its cancel flag is seen; never leaves ``Session.run``."""

@@ -55,8 +55,8 @@ def load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> None:
     """Make sure that what the tokenizer makes of text has embeddings, and that the two are of one size.
 
-    Tokens that were added to a tokenizer and not to its model (a padding token, most often) are common and do no
-    harm unless the model's replies begin or end with them.
+    Tokens that were added to a tokenizer and not to its model (a padding token, most often) are common and do
+    no harm unless the model's replies begin or end with them.
 
     Raises:
         TokenizerMismatch: They do not belong together.
