@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print one line for each figure; returns the exit status."""
-    from inference.bench import index_quality, index_speed
+    from inference.bench import answer_quality, index_quality, index_speed
 
     if arguments.threads:
         import torch
@@ -55,8 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
             for line in index_quality.measure(library, Path(arguments.documents), Path(arguments.quality)):
                 print_json(line)
             if arguments.answers:
-                from inference.bench import answer_quality
-
                 for line in answer_quality.measure(library, Path(arguments.quality), arguments.model):
                     print_json(line)
     return 0
