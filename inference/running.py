@@ -20,8 +20,8 @@ class RunHandle:
     """Shared by the thread that asks for a run and the thread that does it.
 
     The asker cancels and swaps the controls; the run looks at both between tokens and between batches. The
-    controls are an immutable snapshot behind one attribute, so a swap is atomic and the run never sees half of
-    a change.
+    controls are an immutable snapshot behind one attribute, so a swap is atomic and the run never sees half
+    of a change.
     """
 
     def __init__(self, run_id: int, controls: SamplingControls | None = None) -> None:
