@@ -159,12 +159,16 @@ def _record(model: Any, layers: Sequence[int], seen: dict[int, Tensor], hooks: E
 
     stack = decoder_layers(model)
     for layer in layers:
-        hooks.callback(_attention_of(stack[layer]).register_forward_hook(note(layer)).remove)
+        hooks.callback(attention_of(stack[layer]).register_forward_hook(note(layer)).remove)
     hooks.callback(stack[max(layers)].register_forward_hook(stop).remove)
 
 
-def _attention_of(block: nn.Module) -> nn.Module:
-    """The attention module of a block."""
+def attention_of(block: nn.Module) -> nn.Module:
+    """The attention module of a block.
+
+    Raises:
+        NotAvailable: It has none.
+    """
     for child in block.children():
         if "Attention" in type(child).__name__:
             return child

@@ -1,13 +1,14 @@
 """AtMan, coarse to fine: an estimate of everything first, then exact scores of what matters.
 
 The coarse step estimates all segments, by the first-order scores of one gradient (the default) or by
-suppressing whole sentences and sharing their scores among the segments inside. The segments with the
-largest estimates, a share of all, are then suppressed exactly; the others keep their estimate and are
-marked as estimated.
+suppressing whole sentences and sharing their scores among the segments inside. Measured exactly are then a
+share of the segments with the largest estimates; the first one, where attention that is needed nowhere
+else comes to rest (Xiao et al. 2023, arXiv:2309.17453, "attention sinks") and estimates fail; and the last
+fifth, whose readings are short. The others keep their estimate and are marked as estimated.
 
-On prose (six passages of some 220 tokens, built-in model) a fifth of the tokens, opened by first-order
-scores, held 9.7 of the ten strongest on average; opened by sentences, 4.8: a sentence's score is not the
-sum of its words'.
+On prose (14 passages of some 230 tokens, built-in model) the ten strongest tokens were all among those
+measured 13 times, 9.9 of 10 on average. By sentences, 5.6 were: a sentence's score is not the sum of its
+words'.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ SPEC = MethodSpec(
 )
 
 
+#: The last part of the context, all of whose segments are measured: a thirtieth of the exact run's positions.
+TAIL = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A coarse segment and the numbers of the fine ones in it."""
@@ -72,7 +77,7 @@ def cost(task: Task) -> Cost:
     else:
         groups = grouped(task)
         coarse = suppression_cost(_coarse(task, groups), range(len(groups)))
-    fine = suppression_cost(task, range(0, count, max(1, count // _wanted(task))))
+    fine = suppression_cost(task, _always(task) | set(range(0, count, max(1, count // _wanted(task)))))
     return Cost(
         passes=coarse.passes + fine.passes,
         tokens=coarse.tokens + fine.tokens,
@@ -89,8 +94,8 @@ def score(task: Task) -> Iterator[Scores]:
     for part in _estimates(task):
         estimates[:, list(part.indices)] = part.values.sum(0, keepdim=True)
         yield part
-    opened = estimates[0].abs().argsort(descending=True)[: _wanted(task)]
-    yield from suppress_each(task, opened.tolist())
+    strongest = estimates[0].abs().argsort(descending=True)[: _wanted(task)]
+    yield from suppress_each(task, _always(task) | set(strongest.tolist()))
 
 
 def _estimates(task: Task) -> Iterator[Scores]:
@@ -109,6 +114,12 @@ def _estimates(task: Task) -> Iterator[Scores]:
 
 def _wanted(task: Task) -> int:
     return max(1, round(float(task.setting("share", SPEC)) * len(task.segments)))
+
+
+def _always(task: Task) -> set[int]:
+    """The first segment, and those whose readings are short."""
+    tail = task.passage.length * (1.0 - TAIL)
+    return {0} | {index for index, each in enumerate(task.segments) if each.tokens[0] >= tail}
 
 
 def _nothing_to_gain(task: Task) -> bool:

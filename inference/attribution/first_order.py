@@ -1,11 +1,14 @@
-"""AtMan to first order: the gradient with respect to the attention bias scores all segments at once.
+"""AtMan to first order: one gradient scores all segments at once.
 
 Suppressing key k adds ``ln f`` to its scores. To first order the target's log-probability then changes by
 ``ln f * g_k``, where ``g_k`` is its derivative with respect to the bias of k in all layers; so the score
 of a segment is ``-ln f`` times the sum of its tokens' derivatives (multiplicative mode: ``(1 - f)`` times
-the derivatives with respect to the keys' scales). One forward and one backward pass, about
-three and a half forward passes' time; it can disagree with the exact scores far from factor 1: use it to
-rank, those to tell.
+the derivatives with respect to the keys' scales). One forward and one backward pass, about three and a
+half forward passes' time.
+
+In the log-additive mode each softmax is followed exactly (:mod:`.softmax_taps`) unless that is switched
+off or the architecture keeps its attention weights to itself; only what later layers make of it is linear
+then. Scores can still disagree with the exact ones far from factor 1: use these to rank, those to tell.
 """
 
 from __future__ import annotations
@@ -15,10 +18,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute
+from inference.attribution.gradients import (
+    NO_GRADIENTS,
+    gradient_rows,
+    gradient_tokens,
+    gradients_in_turn,
+    must_recompute,
+)
 from inference.attribution.reader import Factors
+from inference.attribution.softmax_taps import SoftmaxTaps
 from inference.attribution.task import Cost, Scores, Task
-from inference.events import MethodSpec
+from inference.errors import NotAvailable
+from inference.events import MethodSpec, ParameterSpec
 
 SPEC = MethodSpec(
     name="atman-first-order",
@@ -28,6 +39,15 @@ SPEC = MethodSpec(
     uses_factor=True,
     needs_attention=True,
     needs_gradient=True,
+    parameters=(
+        ParameterSpec(
+            name="saturation",
+            title="Follow each softmax exactly",
+            kind="bool",
+            default=True,
+            help="Finds tokens that hold nearly all of a head's attention; log-additive mode only.",
+        ),
+    ),
 )
 
 #: The slope at factor 1 says nothing about factor 0, whose logarithm is infinite; it is taken as this.
@@ -41,10 +61,38 @@ def cost(task: Task) -> Cost:
 
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once."""
+    every = tuple(range(len(task.segments)))
+    if task.suppression.mode == "log-additive" and task.setting("saturation", SPEC):
+        try:
+            yield Scores(indices=every, values=_through_softmax(task))
+            return
+        except NotAvailable as problem:
+            if problem.message == NO_GRADIENTS:
+                raise
     slopes = derivatives(task)
-    steps = torch.stack([_step(task, task.factors(index)) for index in range(len(task.segments))])
+    steps = torch.stack([_step(task, task.factors(index)) for index in every])
     task.check()
-    yield Scores(indices=tuple(range(len(task.segments))), values=slopes @ steps.T)
+    yield Scores(indices=every, values=slopes @ steps.T)
+
+
+def _through_softmax(task: Task) -> Tensor:
+    """(rows, segments) scores with every softmax followed exactly."""
+    related = task.suppression.similarity_threshold is not None
+    taps = SoftmaxTaps(
+        [segment.tokens for segment in task.segments],
+        task.suppression.factor,
+        torch.stack([task.factors(index) for index in range(len(task.segments))]) if related else None,
+        task.passage.length,
+        task.reader.device,
+    )
+    base = task.base_factors.unsqueeze(0).to(task.reader.device)
+    factors = Factors(base, "log-additive", task.suppression.layers)
+    reading = task.reader.differentiable(
+        task.ids.clone(), task.rows, factors, recompute=must_recompute(task), taps=taps
+    )
+    with reading as logits:
+        values = task.objective.values(logits)[0]
+        return torch.stack([taps.take() for _ in gradients_in_turn(task, values, taps.anchor)])
 
 
 def derivatives(task: Task) -> Tensor:
@@ -59,7 +107,7 @@ def derivatives(task: Task) -> Tensor:
             task.ids.clone(), task.rows, factors, recompute=must_recompute(task)
         )
         with reading as logits:
-            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
+            slopes = gradient_rows(task, task.objective.values(logits)[0], point)
     return (slopes[:, 0] * point[0].detach()).float().cpu()
 
 

@@ -38,6 +38,6 @@ def score(task: Task) -> Iterator[Scores]:
             ids, task.rows, task.steering_of(base), embeddings=embeddings, recompute=must_recompute(task)
         )
         with reading as logits:
-            (slopes,) = gradient_rows(task, task.objective.values(logits)[0], embeddings)
+            slopes = gradient_rows(task, task.objective.values(logits)[0], embeddings)
         by_token = (slopes[:, 0].float() * embeddings[0].detach().float()).sum(-1)
     yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, by_token))

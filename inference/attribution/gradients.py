@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -9,45 +11,48 @@ from inference.attribution.budget import free_memory
 from inference.attribution.task import Cost, Task
 from inference.errors import NotAvailable
 
+#: What is said where a model cannot be differentiated.
+NO_GRADIENTS = "Gradients are not available for this model: some of its layers have no backward pass."
 
-def gradient_rows(task: Task, values: Tensor, *points: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of the objective with respect to each point.
+
+def gradient_rows(task: Task, values: Tensor, point: Tensor) -> Tensor:
+    """Gradients of the objective with respect to a point.
 
     Args:
         task: Says whether a row for each target token is wanted.
         values: (T,) values of the objective, with a graph.
-        points: What to differentiate by.
+        point: What to differentiate by.
 
     Returns:
-        For each point (rows, *its shape): T rows, or one for the sum.
+        (rows, *shape of the point): T rows, or one for the sum.
 
     Raises:
         NotAvailable: The model's layers cannot be differentiated.
     """
+    rows = torch.stack(list(gradients_in_turn(task, values, point)))
+    if task.passage.length > 1 and not bool(rows.any()):
+        raise _no_gradients("All gradients are zero.")
+    return rows
+
+
+def gradients_in_turn(task: Task, values: Tensor, point: Tensor) -> Iterator[Tensor]:
+    """One backward pass a row, as :func:`gradient_rows` has them."""
     if not values.requires_grad:
-        raise _no_gradients("")
+        raise _no_gradients("The graph ends before the output.")
     wanted = list(values) if task.per_token else [values.sum()]
-    rows: list[tuple[Tensor, ...]] = []
     for number, value in enumerate(wanted):
         task.check()
         try:
-            rows.append(torch.autograd.grad(value, points, retain_graph=number + 1 < len(wanted)))
+            (gradient,) = torch.autograd.grad(value, point, retain_graph=number + 1 < len(wanted))
         except (RuntimeError, NotImplementedError) as error:
             if any(sign in str(error) for sign in ("not have been used in the graph", "derivative")):
                 raise _no_gradients(str(error)) from error
             raise
-    gradients = tuple(torch.stack(column) for column in zip(*rows, strict=True))
-    if task.passage.length > 1 and not any(bool(each.any()) for each in gradients):
-        raise _no_gradients("All gradients are zero.")
-    return gradients
+        yield gradient
 
 
 def _no_gradients(details: str) -> NotAvailable:
-    return NotAvailable(
-        "Gradients are not available for this model: some of its layers have no backward pass.",
-        hint="Choose AtMan or leave-one-out, which need none.",
-        details=details,
-    )
+    return NotAvailable(NO_GRADIENTS, hint="Choose AtMan or leave-one-out, which need none.", details=details)
 
 
 def gradient_tokens(task: Task, *, passes: int) -> Cost:

@@ -71,7 +71,7 @@ def score(task: Task) -> Iterator[Scores]:
                 ids, task.rows, task.steering_of(base), embeddings=point, recompute=recompute
             )
             with reading as logits:
-                (slopes,) = gradient_rows(task, task.objective.values(logits)[0], point)
+                slopes = gradient_rows(task, task.objective.values(logits)[0], point)
         part: Tensor = (slopes[:, 0].float() * way.float()).sum(-1).cpu() / steps
         return part
 

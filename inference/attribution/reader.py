@@ -31,6 +31,7 @@ from inference.attention_masks import (
 )
 from inference.attribution.differentiable import differentiable_layers, recomputed_layers
 from inference.attribution.prefix_layer import PrefixLayer
+from inference.attribution.softmax_taps import SoftmaxTaps
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
 from inference.steering import REMOVED
@@ -143,6 +144,7 @@ class Reader:
         *,
         embeddings: Tensor | None = None,
         recompute: bool = False,
+        taps: SoftmaxTaps | None = None,
     ) -> Iterator[Tensor]:
         """Read all tokens with a graph back to what changes them; the backward pass belongs into the block.
 
@@ -153,6 +155,7 @@ class Reader:
             embeddings: (batch, tokens, hidden), read in place of the embeddings of ``ids``; may carry a
                 gradient.
             recompute: Save memory by computing layers again in the backward pass.
+            taps: Listen to the softmax of every layer that the factors act in.
 
         Yields:
             (batch, keep, vocabulary) logits.
@@ -161,6 +164,8 @@ class Reader:
             stack.enter_context(differentiable_layers(self.model))
             if recompute:
                 stack.enter_context(recomputed_layers(self.model))
+            if taps is not None:
+                taps.attach(self.model, factors.layers if factors is not None else None, stack)
             yield self._steered(ids, keep, factors, 0, None, stack, embeddings)
 
     def _steered(

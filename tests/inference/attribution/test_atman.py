@@ -229,10 +229,10 @@ def test_coarse_to_fine_is_exact_where_it_measured_and_marks_the_rest(
             estimates[:, list(part.indices)] = part.values
         estimated = (estimated | set(part.estimated)) if part.preview else estimated - set(part.indices)
     opened = sorted(set(range(13)) - estimated)
-    assert len(opened) == 4
     torch.testing.assert_close(scores[:, opened], exact[:, opened], atol=1e-5, rtol=0)
     strength = estimates.sum(0).abs()
-    assert strength[opened].min() >= strength[sorted(estimated)].max()
+    strongest = set(strength.argsort(descending=True)[:4].tolist())
+    assert set(opened) == strongest | {0, 11, 12}  # the first, the last fifth, and the strongest
     if coarse == "first-order":
         expected = scored(first_order, task(tiny_llama, "token"))
     else:

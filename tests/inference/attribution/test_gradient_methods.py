@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from inference.attention_masks import attention_masks, mask_layout
 from inference.attribution import atman, first_order, gradient_times_input, integrated_gradients
 from inference.attribution.task import Task
 from inference.errors import NotAvailable
+from inference.steering import REMOVED
 
 
 @pytest.mark.parametrize("name", ["tiny_llama", "tiny_mistral"])
@@ -74,9 +76,60 @@ def test_first_order_under_controls_tends_to_the_exact_scores(
     assert (linear - exact).norm() <= 1e-2 * exact.norm()
 
 
-def test_first_order_in_a_range_of_layers(tiny_llama: Any, task: Any, scored: Any) -> None:
-    parts = [scored(first_order, task(tiny_llama, "word", layers=(layer, layer))) for layer in range(3)]
-    whole = scored(first_order, task(tiny_llama, "word"))
+def test_each_softmax_is_followed_exactly(tiny_llama: Any, task: Any, scored: Any) -> None:
+    """One layer: its attention's outputs under suppression, and the gradient by them, both from hooks."""
+    made = task(tiny_llama, "word", factor=0.0, layers=(0, 0), per_token=False)
+    ids, projection = made.ids, tiny_llama.model.layers[0].self_attn.o_proj
+    seen: list[Tensor] = []
+
+    def note(_: Any, arguments: tuple[Tensor]) -> tuple[Tensor]:
+        inputs = arguments[0].detach().requires_grad_(True)
+        seen.append(inputs)
+        return (inputs,)
+
+    hook = projection.register_forward_pre_hook(note)
+    try:
+        made.objective.values(tiny_llama(ids).logits[:, -3:]).sum().backward()
+        slopes, plain = seen[0].grad, seen[0].detach()
+        assert slopes is not None
+        expected = []
+        for segment in made.segments:
+            bias = torch.zeros(1, ids.shape[1])
+            bias[0, list(segment.tokens)] = REMOVED
+            layout = mask_layout(tiny_llama.config)
+            size = {"query_start": 0, "query_count": ids.shape[1], "dtype": torch.float32}
+            tiny_llama(ids, attention_mask=attention_masks(layout, bias, **size))
+            expected.append(-float((slopes * (seen[-1].detach() - plain)).sum()))
+    finally:
+        hook.remove()
+    torch.testing.assert_close(scored(first_order, made)[0], torch.tensor(expected), atol=1e-4, rtol=1e-3)
+
+
+def test_following_the_softmax_ranks_better(tiny_llama: Any, task: Any, scored: Any) -> None:
+    exact = scored(atman, task(tiny_llama, "token")).sum(0)
+    followed = scored(first_order, task(tiny_llama, "token")).sum(0)
+    plain = scored(first_order, task(tiny_llama, "token", settings={"saturation": False})).sum(0)
+    assert (followed - exact).norm() < (plain - exact).norm()
+
+
+def test_related_words_to_first_order(tiny_llama: Any, task: Any, scored: Any) -> None:
+    how: Any = {"factor": 0.999, "similarity_threshold": 0.2}
+    model = tiny_llama.double()
+    try:
+        exact = scored(atman, task(model, "token", **how))
+        linear = scored(first_order, task(model, "token", **how))
+    finally:
+        model.float()
+    assert (linear - exact).norm() <= 1e-2 * exact.norm()
+
+
+def test_plain_first_order_in_a_range_of_layers(tiny_llama: Any, task: Any, scored: Any) -> None:
+    plain = {"saturation": False}
+    parts = [
+        scored(first_order, task(tiny_llama, "word", layers=(layer, layer), settings=plain))
+        for layer in range(3)
+    ]
+    whole = scored(first_order, task(tiny_llama, "word", settings=plain))
     torch.testing.assert_close(sum(parts), whole, atol=1e-4, rtol=1e-4)
 
 
