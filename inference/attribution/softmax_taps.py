@@ -102,8 +102,10 @@ class SoftmaxTaps:
         """(heads, queries, keys) -> (heads, queries, segments), each key by what of it is lost."""
         if self._dense is not None:
             return values[..., : self._length] @ self._dense.to(values.device)
-        sums = values.new_zeros(*values.shape[:2], self._count)
         tokens, owners = self._tokens.to(values.device), self._owners.to(values.device)
+        if len(tokens) == self._count:
+            return values[..., tokens] * self._lost
+        sums = values.new_zeros(*values.shape[:2], self._count)
         return sums.index_add_(-1, owners, values[..., tokens]) * self._lost
 
     def _before(self, number: int, heads: int) -> Callable[..., Any]:
