@@ -49,14 +49,17 @@ class Bench:
         self.app = App(qt, Options(profile=Profile.under(profile), **options))
         self.driver = Driver(self.app)
         self.heart = Heartbeat()
-        self.app.painted.connect(lambda: self.figures.update(painted_seconds=time.time() - launched))
+        self.app.painted.connect(self._note_paint)
+
+    def _note_paint(self) -> None:
+        self.figures["painted_seconds"] = time.time() - self.launched
+        self.figures["torch_at_paint"] = "torch" in sys.modules
 
     def start(self) -> None:
         """Paint the window and load the model."""
         self.heart.start()
         self.app.show()
         self.driver.wait(lambda: "painted_seconds" in self.figures, "the painted window")
-        self.figures["torch_at_paint"] = "torch" in sys.modules
         self.figures["window_memory"] = psutil.Process().memory_info().rss
         self.driver.wait_for_model()
         self.figures["loaded_seconds"] = time.time() - self.launched
