@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from inference import architecture, estimates, model_files, safety
-from inference.describing import describe
 from inference.errors import InferenceError
 from inference.events import InspectRequest, ListModelsRequest, ModelEntry, ModelInspected, ModelsListed
-from inference.model_files import BUILTIN, ModelFiles, find_model
+from inference.models import architecture, estimates, model_files, safety
+from inference.models.describing import describe
+from inference.models.model_files import BUILTIN, ModelFiles, find_model
 
 __all__ = ["find_model", "inspect", "list_models"]
 

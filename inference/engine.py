@@ -23,7 +23,7 @@ from inference.prefix import Prefix, score_positions
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
-    from inference.loaded_model import LoadedModel
+    from inference.models.loaded_model import LoadedModel
 
 #: Logits (positions x vocabulary) that are held at once while scoring: 128 MB in float32.
 _SCORED_AT_ONCE = 1 << 25

@@ -20,7 +20,7 @@ from inference.steered_forward import steered
 from inference.steering import is_neutral
 
 if TYPE_CHECKING:
-    from inference.loaded_model import LoadedModel
+    from inference.models.loaded_model import LoadedModel
 
 #: Multiplications that a chunk of the prompt may cost on a CPU: some 30 to 60 ms on one core.
 _CPU_CHUNK = 1.5e9

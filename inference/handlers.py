@@ -66,7 +66,7 @@ def list_models(session: Session, request: ListModelsRequest, handle: RunHandle)
 
 def download(session: Session, request: DownloadRequest, handle: RunHandle) -> Iterator[Event]:
     """Fetch a model from the hub -> Progress ..., Downloaded."""
-    from inference import download as hub
+    from inference.models import download as hub
 
     yield from hub.download(request, handle)
 

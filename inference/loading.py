@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from inference import building, estimates, model_files, safety
 from inference.background import Reporter, in_background
-from inference.describing import describe
 from inference.errors import (
     InferenceError,
     InternalError,
@@ -28,10 +26,12 @@ from inference.errors import (
     RunCancelled,
 )
 from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress, Quantization
-from inference.loaded_model import LoadedModel, release_memory
-from inference.quantization import BITSANDBYTES, check_quantization
+from inference.models import building, estimates, model_files, safety
+from inference.models.describing import describe
+from inference.models.loaded_model import LoadedModel, release_memory
+from inference.models.quantization import BITSANDBYTES, check_quantization
+from inference.models.tokenizers import check_tokenizer, end_ids, load_tokenizer
 from inference.running import RunHandle
-from inference.tokenizers import check_tokenizer, end_ids, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from inference.errors import EmptyPrompt, InvalidLogits, InvalidRequest
 from inference.events import PerplexityMeasured, PerplexityRequest, Progress
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

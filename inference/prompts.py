@@ -14,7 +14,7 @@ from inference.events import AttentionControl, GenerateRequest, Message, ScoreRe
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from inference.loaded_model import LoadedModel
+    from inference.models.loaded_model import LoadedModel
 
 #: Stands for message number i while it is looked up where a template puts it.
 _MARK = "\ue000{}\ue001"

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from inference.documents.libraries import Libraries
     from inference.documents.rendering import PageRenderer
     from inference.engine import Engine
-    from inference.loaded_model import LoadedModel
+    from inference.models.loaded_model import LoadedModel
 
 #: ``handler(session, request, handle)`` yields the answer; it may yield the run's end itself, and if it does
 #: not the session adds ``Finished("done")``. Errors are raised, never yielded.
@@ -154,7 +154,7 @@ class Session:
         return found
 
     def _free_cache(self) -> None:
-        from inference.loaded_model import release_memory
+        from inference.models.loaded_model import release_memory
 
         if self.engine is not None:
             self.engine.prefix = None

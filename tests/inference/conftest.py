@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from inference.events import Event, GenerateRequest, ModelInfo, Request, SamplingControls
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 

@@ -19,7 +19,7 @@ from inference.events import (
     Started,
     Token,
 )
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.session import Session
 from tests.inference.conftest import SIZES, build  # type: ignore[import-not-found, unused-ignore]
 

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from inference.forward import Forward
 from inference.kv_cache import can_crop, crop
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 
 SMALL: dict[str, Any] = {
     "vocab_size": 500,

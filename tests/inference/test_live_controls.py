@@ -25,7 +25,7 @@ from inference.events import (
     Token,
 )
 from inference.forward import Forward
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inference.detokenizing import TokenTable
 from inference.errors import ContextFull, EmptyPrompt, InvalidRequest, TemplateError
 from inference.events import AttentionControl, GenerateRequest, Message, SamplingControls, ScoreRequest
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.prompts import Prompt, build_prompt
 
 USER, ASSISTANT = "user", "assistant"

@@ -37,7 +37,7 @@ from inference.events import (
     to_json,
 )
 from inference.forward import Forward
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 

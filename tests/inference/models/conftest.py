@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inference.events import LoadRequest, Progress
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 
 COMMON = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference import machine, safety
+from inference import machine
 from inference.catalog import find_model, inspect, list_models
 from inference.errors import (
     InferenceError,
@@ -24,7 +24,8 @@ from inference.errors import (
     UnreadableFile,
 )
 from inference.events import InspectRequest, ListModelsRequest
-from inference.loaded_model import LoadedModel
+from inference.models import safety
+from inference.models.loaded_model import LoadedModel
 
 from .conftest import edit_json, save_tokenizer
 

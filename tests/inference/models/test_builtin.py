@@ -9,7 +9,7 @@ import torch
 
 from inference.catalog import inspect, list_models
 from inference.events import InspectRequest, ListModelsRequest
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from resources import BUILTIN_MODEL
 
 pytestmark = [
@@ -39,7 +39,7 @@ def test_it_computes_what_transformers_computes(load_model: Load) -> None:
 
 @pytest.mark.parametrize("quantization", ["none", "bf16", "int8", "nf4", "fp4"])
 def test_it_loads_in_every_precision_and_takes_what_was_told(load_model: Load, quantization: str) -> None:
-    from inference.quantization import check_quantization
+    from inference.models.quantization import check_quantization
 
     chosen = check_quantization(quantization)
     told = inspect(InspectRequest(run_id=1, model="builtin", quantization=chosen, device="cpu"))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from inference import building, estimates, machine, packing
+from inference import machine
 from inference.catalog import find_model, inspect, list_models
-from inference.checkpoints import TensorHeader
-from inference.describing import describe
 from inference.errors import ModelDamaged, ModelNotFound, OutOfMemory
 from inference.events import InspectRequest, ListModelsRequest
-from inference.loaded_model import LoadedModel
-from inference.model_card import licence
+from inference.models import building, estimates, packing
+from inference.models.checkpoints import TensorHeader
+from inference.models.describing import describe
+from inference.models.loaded_model import LoadedModel
+from inference.models.model_card import licence
 
 from .conftest import edit_json, write_gguf
 

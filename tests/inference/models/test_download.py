@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from inference import download as downloads
-from inference.download_files import choose_files
 from inference.errors import DiskFull, DownloadRefused, InferenceError, NoNetwork, RunCancelled
 from inference.events import Downloaded, DownloadRequest, Progress
+from inference.models import download as downloads
+from inference.models.download_files import choose_files
 from inference.running import RunHandle, new_run_id
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

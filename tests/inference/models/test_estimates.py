@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from inference import architecture, estimates, machine
+from inference import machine
 from inference.catalog import find_model, inspect
-from inference.describing import describe
 from inference.errors import NotAvailable, OutOfMemory
 from inference.events import InspectRequest
-from inference.loaded_model import LoadedModel
-from inference.quantization import check_quantization
+from inference.models import architecture, estimates
+from inference.models.describing import describe
+from inference.models.loaded_model import LoadedModel
+from inference.models.quantization import check_quantization
 
 from .conftest import FAMILIES, random_model, save_tokenizer
 

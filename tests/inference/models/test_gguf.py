@@ -11,9 +11,9 @@ import torch
 from inference.catalog import find_model, inspect
 from inference.errors import ModelDamaged, ModelUnsupported
 from inference.events import InspectRequest, Progress
-from inference.gguf_files import read_header
-from inference.loaded_model import LoadedModel
-from inference.quantization import check_quantization
+from inference.models.gguf_files import read_header
+from inference.models.loaded_model import LoadedModel
+from inference.models.quantization import check_quantization
 
 from .conftest import random_model, save_tokenizer, write_gguf
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference import building, loading
+from inference import loading
 from inference.errors import InferenceError, OutOfMemory, RunCancelled
 from inference.events import LoadRequest, Progress
-from inference.loaded_model import LoadedModel
+from inference.models import building
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle, new_run_id
 
 from .conftest import FAMILIES, edit_json, random_model
@@ -158,7 +159,7 @@ def _wait_for_loading_threads() -> None:
 
 def test_a_cancelled_load_stops_reading(model_folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     """The flag is set when the first tensor is read; hardly any other tensor is read after it."""
-    from inference import weights
+    from inference.models import weights
 
     request, handle = _request(model_folders("llama", max_shard_size="100KB"))
     reads: list[str] = []

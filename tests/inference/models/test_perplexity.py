@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from inference import perplexity
 from inference.errors import EmptyPrompt, InvalidRequest, RunCancelled
 from inference.events import PerplexityMeasured, PerplexityRequest, Progress
-from inference.loaded_model import LoadedModel
+from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle
 
 TEXT = "The longest river is the Nile; the widest is the Amazon. " * 3

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inference.background import Reporter
-from inference.checkpoints import load_pickle
 from inference.errors import ModelDamaged
-from inference.loaded_model import trim_heap
+from inference.models.checkpoints import load_pickle
+from inference.models.loaded_model import trim_heap
 
 if TYPE_CHECKING:
     import torch
 
-    from inference.model_files import ModelFiles
+    from inference.models.model_files import ModelFiles
 
 
 #: Bytes that are read between two trims of the heap: converting tensor after tensor would otherwise leave

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from inference import architecture, machine
-from inference.checkpoints import TensorHeader
+from inference import machine
 from inference.errors import OutOfMemory
 from inference.events import Device, MemoryEstimate, Quantization
-from inference.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
-from inference.packing import bytes_held, stored_method, stored_quantization
-from inference.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
+from inference.models import architecture
+from inference.models.checkpoints import TensorHeader
+from inference.models.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
+from inference.models.packing import bytes_held, stored_method, stored_quantization
+from inference.models.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
 
 #: Most tokens that are read at once in a prefill, by device; sets the size of its intermediate tensors.
 PREFILL_CHUNK = {"cpu": 512, "cuda": 2048}

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.background import Reporter, in_background
-from inference.download_errors import is_interruption, translate
-from inference.download_files import choose_files
 from inference.errors import DiskFull, DownloadRefused, InferenceError, NoNetwork, RunCancelled
 from inference.events import Downloaded, DownloadRequest, Progress
+from inference.models.download_errors import is_interruption, translate
+from inference.models.download_files import choose_files
 from inference.running import RunHandle
 
 ASKING = "Asking the hub"

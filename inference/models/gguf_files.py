@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.checkpoints import TensorHeader
 from inference.errors import ModelDamaged, ModelUnsupported, UnreadableFile
+from inference.models.checkpoints import TensorHeader
 
 #: struct formats of the metadata's fixed-size value types.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}

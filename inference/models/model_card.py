@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from inference.checkpoints import read_json
 from inference.errors import InferenceError
+from inference.models.checkpoints import read_json
 
 #: Words by which a licence text is recognised, and its SPDX name or common name.
 _TEXTS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inference import safety
 from inference.errors import ModelDamaged, TokenizerMismatch
-from inference.model_files import ModelFiles
+from inference.models import safety
+from inference.models.model_files import ModelFiles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

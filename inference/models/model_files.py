@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from inference import architecture, gguf_files
-from inference.checkpoints import (
+from inference.errors import ModelDamaged, ModelNotFound, ModelUnsafe, ModelUnsupported, UnreadableFile
+from inference.models import architecture, gguf_files
+from inference.models.checkpoints import (
     Checkpoint,
     TensorHeader,
     find_checkpoint,
@@ -19,7 +20,6 @@ from inference.checkpoints import (
     read_pickled_headers,
     read_tensor_headers,
 )
-from inference.errors import ModelDamaged, ModelNotFound, ModelUnsafe, ModelUnsupported, UnreadableFile
 from resources import BUILTIN_MODEL
 
 #: Names of output layers, in transformers' and in GGUF's words.

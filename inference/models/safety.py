@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from inference.checkpoints import read_json
 from inference.errors import ModelUnsafe
+from inference.models.checkpoints import read_json
 
 
 def needed_code(config: dict[str, Any]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from inference.checkpoints import TensorHeader
 from inference.events import Quantization
+from inference.models.checkpoints import TensorHeader
 
 #: Scales, tables and zero points, by the names that bitsandbytes, GPTQ, AWQ and MXFP4 give them.
 _CONSTANTS = re.compile(

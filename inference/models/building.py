@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from inference import safety
 from inference.background import Reporter
 from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
-from inference.estimates import LoadPlan
 from inference.machine import gpu_free_bytes
-from inference.model_files import ModelFiles
-from inference.quantization import BITSANDBYTES, quantization_config
-from inference.weights import ByteCounter, LazyTensor, open_weights
+from inference.models import safety
+from inference.models.estimates import LoadPlan
+from inference.models.model_files import ModelFiles
+from inference.models.quantization import BITSANDBYTES, quantization_config
+from inference.models.weights import ByteCounter, LazyTensor, open_weights
 
 if TYPE_CHECKING:
     import torch

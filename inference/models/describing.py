@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference import architecture, model_card
 from inference.events import ModelInfo
-from inference.model_files import ModelFiles, stored_dtype
-from inference.packing import stored_method, stored_quantization, weights_in
-from inference.quantization import DTYPE_BYTES
+from inference.models import architecture, model_card
+from inference.models.model_files import ModelFiles, stored_dtype
+from inference.models.packing import stored_method, stored_quantization, weights_in
+from inference.models.quantization import DTYPE_BYTES
 
 
 def describe(files: ModelFiles, dtype: str | None = None) -> ModelInfo:
