@@ -10,9 +10,10 @@ from app.worker import SessionLike
 
 if TYPE_CHECKING:
     from inference.documents.libraries import Libraries
+    from inference.session import Session
 
 
-def make_engine() -> SessionLike:
+def make_engine() -> Session:
     """The session that loads models and writes replies; it leaves a core to the window."""
     import torch
 

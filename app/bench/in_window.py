@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from app.bench.bare import PROMPT, controls
+from app.bench.endless import Endless
 from app.bench.heartbeat import Heartbeat
 from app.bootstrap import App, Options
 from app.driving import Driver
@@ -108,7 +109,10 @@ def decode(bench: Bench, tokens: int, repeats: int) -> None:
         bench.app.chat.new_chat()
         bench.app.models.controls.set_controls(controls(tokens))
         bench.say(PROMPT)
-        rates.append(bench.app.models.runs.records[0].tokens_per_second)
+        record = bench.app.models.runs.records[0]
+        if record.new_tokens != tokens:
+            raise SystemExit(f"a reply ended after {record.new_tokens} of {tokens} tokens")
+        rates.append(record.tokens_per_second)
     bench.figures["generating"] = asdict(bench.heart.stop())
     bench.figures["rates"] = rates
 
@@ -200,7 +204,8 @@ def main() -> None:
             )
             long_transcript(bench, options.tokens)
         else:
-            bench = Bench(Path(folder), options.launched)
+            made = {} if options.part == "start" else {"make_engine": Endless}
+            bench = Bench(Path(folder), options.launched, **made)
             start(bench) if options.part == "start" else decode(bench, options.tokens, options.repeats)
         bench.close()
 
