@@ -29,6 +29,7 @@ _GRANULARITIES = {
     "word": "Words",
     "sentence": "Sentences",
     "paragraph": "Paragraphs",
+    "source": "Sources [n]",
     "message": "Messages",
 }
 

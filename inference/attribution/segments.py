@@ -13,7 +13,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from inference.attribution.passage import Passage, Region
-from inference.attribution.sentence_splitting import paragraphs, sentences, whole, words
+from inference.attribution.sentence_splitting import (
+    has_sources,
+    paragraphs,
+    sentences,
+    sources,
+    whole,
+    words,
+)
 from inference.errors import InvalidRequest
 from inference.events import Granularity, SegmentSpan
 from inference.steering import TokenSpan
@@ -26,6 +33,7 @@ _SPLITTERS: dict[str, Callable[[str], list[TokenSpan]]] = {
     "sentence": sentences,
     "paragraph": paragraphs,
     "message": whole,
+    "source": sources,
 }
 
 
@@ -40,16 +48,24 @@ def cut(
 
     Args:
         passage: The passage.
-        granularity: How fine. "message" has one segment a region, "given" those of ``given``.
+        granularity: How fine. "message" has one segment a region, "source" one a numbered source and one a
+            stretch of text around them, "given" those of ``given``.
         given: Characters of the context's text, for granularity "given"; where two overlap, the earlier
             one has it.
         include_special: Also have a segment for each special token.
 
     Raises:
-        InvalidRequest: Granularity "given" without spans, or nothing is left to cut.
+        InvalidRequest: Granularity "given" without spans, "source" without numbered sources, or nothing is
+            left to cut.
     """
     if granularity == "given" and not given:
         raise InvalidRequest("No segments were given.", hint="Choose another granularity.")
+    if granularity == "source" and not any(
+        has_sources(passage.text[region.start : region.end]) for region in passage.regions
+    ):
+        raise InvalidRequest(
+            "There are no numbered sources ([1], [2] …) in this text.", hint="Choose another granularity."
+        )
     chosen = _automatic(passage) if granularity == "auto" else granularity
     segments = _segments(passage, chosen, given)
     if include_special:

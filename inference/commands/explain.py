@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="TEXT", required=True, help="text whose prediction is explained")
     parser.add_argument("--method", default="atman", metavar="NAME", help="default: %(default)s")
     parser.add_argument(
-        "--granularity", choices=["auto", "token", "word", "sentence", "paragraph", "message"], default="auto"
+        "--granularity",
+        choices=["auto", "token", "word", "sentence", "paragraph", "source", "message"],
+        default="auto",
     )
     parser.add_argument("--target-granularity", choices=["complete", "token"], default="complete")
     parser.add_argument("--include-special", action="store_true", help="also score special tokens")

@@ -9,7 +9,7 @@ from inference.events.base import Event, Request
 from inference.events.chat import Message
 from inference.events.controls import AttentionControl, SteeringMode, SteeringOptions
 
-Granularity = Literal["auto", "token", "word", "sentence", "paragraph", "message", "given"]
+Granularity = Literal["auto", "token", "word", "sentence", "paragraph", "source", "message", "given"]
 
 
 TargetGranularity = Literal["complete", "token"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from inference.attribution.passage import Passage, Region
 from inference.attribution.segments import cut
-from inference.attribution.sentence_splitting import paragraphs, sentences, words
+from inference.attribution.sentence_splitting import paragraphs, sentences, sources, words
+from inference.documents.prompting import Source, format_user_turn
 from inference.errors import ContextFull, EmptyPrompt, InvalidRequest
 
 
@@ -104,6 +105,25 @@ def test_given_segments_take_their_tokens_and_the_earlier_one_wins_an_overlap(pa
         cut(passage, "given")
 
 
+def test_sources_of_a_documents_answer_are_segments_and_so_is_what_stands_around_them() -> None:
+    passages = [Source(text="The Nile.\n\n6,650 km [2] long.", label="a.pdf, page 3"), Source(text="Wet.")]
+    turn = format_user_turn("How long?", passages)
+    segments, _ = cut(by_character(turn), "source")
+    assert [segment.text for segment in segments] == [
+        "Question: How long?\n\nSources:",
+        "[1] a.pdf, page 3\nThe Nile.\n6,650 km [2] long.",
+        "[2] Wet.",
+        "Question: How long?",
+    ]
+
+
+def test_sources_without_empty_lines_between_them_and_a_text_without_any() -> None:
+    text = "Use these.\n[1] One\n[2] Two.\n  [3] Three"
+    assert [text[a:b] for a, b in sources(text)] == ["Use these.", "[1] One", "[2] Two.", "[3] Three"]
+    with pytest.raises(InvalidRequest, match="no numbered sources"):
+        cut(by_character("As one [1] can read."), "source")
+
+
 def test_auto_takes_the_granularity_that_comes_nearest_to_thirty() -> None:
     assert cut(by_character("word " * 6), "auto")[1] == "token"
     assert cut(by_character("wordwordword " * 28), "auto")[1] == "word"
@@ -132,10 +152,10 @@ def test_sentences(text: str, expected: list[str]) -> None:
     assert [text[start:end] for start, end in sentences(text)] == expected
 
 
-@given(st.text(alphabet="ab.!? \n\t。“”", max_size=40))
+@given(st.text(alphabet="ab.!?[1] \n\t。“”", max_size=40))
 def test_splits_keep_every_visible_character_once(text: str) -> None:
     visible = [index for index, character in enumerate(text) if not character.isspace()]
-    for split in (words, sentences, paragraphs):
+    for split in (words, sentences, paragraphs, sources):
         spans = split(text)
         assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
         assert [i for start, end in spans for i in range(start, end) if not text[i].isspace()] == visible
