@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from inference.events import ExplanationCost
+from views.layer_range import LayerRange
 from views.models.candidates import visible_token
 from views.models.explaining import ExplainTarget, ExplanationModel, parameters_of
 from views.models.format import format_bytes, format_seconds
@@ -132,7 +133,9 @@ class ExplainForm(QWidget):
         self.special = QCheckBox("Also the template's own tokens")
         self.special.setObjectName("includeSpecial")
         self.special.toggled.connect(lambda on: self._model.update(include_special=on))
-        for widget in (self.fields, self.per_token, self.special):
+        self.layers = LayerRange("explain", "Only in layers", self._theme)
+        self.layers.changed.connect(lambda layers: self._model.update(layers=layers))
+        for widget in (self.fields, self.layers, self.per_token, self.special):
             extra.addWidget(widget)
         self._extra.hide()
         self._column.addWidget(self.more)
@@ -197,6 +200,7 @@ class ExplainForm(QWidget):
                 self.method.setItemData(self.method.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         for widget in (self.method, self.granularity, self.more):
             widget.setEnabled(bool(self._model.methods))
+        self.layers.set_count(self._model.layer_count)
         self._show_options()
 
     def _show_options(self) -> None:
@@ -209,6 +213,8 @@ class ExplainForm(QWidget):
             self.fields.set_specs(specs)
             for parameter in specs:
                 self.fields.set_value(parameter.name, options.setting(spec.name, parameter))
+        self.layers.set_layers(options.layers)
+        self.layers.setVisible(spec is not None and spec.uses_factor)
         for box, on in ((self.per_token, options.per_token), (self.special, options.include_special)):
             with QSignalBlocker(box):
                 box.setChecked(on)

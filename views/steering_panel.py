@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from inference.events import SteeringOptions
 from views.factor_field import FactorField
+from views.layer_range import LayerRange
 from views.models.controls import ControlsModel
 from views.models.explanation_scores import one_line, short
 from views.models.steering import SteeringModel
@@ -115,6 +116,9 @@ class SteeringPanel(ScrollPage):
         self.whole = QCheckBox("Tokens touched in part count whole")
         self.whole.setObjectName("wholeTokens")
         self.whole.toggled.connect(lambda on: self._set(overlap="complete" if on else "partial"))
+        self.layers = LayerRange("steer", "Only in layers", self._theme)
+        self.layers.changed.connect(lambda layers: self._set(layers=layers))
+        self._model.layers_changed.connect(self.layers.set_count)
         self.related = QCheckBox("Related words, cosine")
         self.related.setObjectName("steerRelated")
         self.related.setToolTip("Also steers tokens whose input embedding is close to that of a steered one.")
@@ -128,6 +132,7 @@ class SteeringPanel(ScrollPage):
         self.nats = _number(3.0, 0.1, 15.0, "unsureNats", "Entropy from which words are unsure, in nats")
         self.column.addWidget(self.mode)
         self.column.addWidget(self.whole)
+        self.column.addWidget(self.layers)
         for box, number in ((self.related, self.cosine), (self.unsure, self.nats)):
             row = QHBoxLayout()
             row.addWidget(box, 1)
@@ -180,6 +185,7 @@ class SteeringPanel(ScrollPage):
         blockers = [QSignalBlocker(part) for part in parts]
         self.mode.setCurrentIndex(self.mode.findData(options.mode))
         self.whole.setChecked(options.overlap == "complete")
+        self.layers.set_layers(options.layers)
         self.related.setChecked(options.similarity_threshold is not None)
         self.unsure.setChecked(options.entropy_threshold is not None)
         if options.similarity_threshold is not None:

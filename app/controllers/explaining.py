@@ -201,7 +201,8 @@ class ExplainingController(QObject):
     def _take_methods(self, events: tuple[Event, ...]) -> None:
         for event in events:
             if isinstance(event, MethodsListed):
-                self._model.set_methods(event.methods)
+                loaded = self._models.loaded
+                self._model.set_methods(event.methods, layers=loaded.info.layers if loaded else 0)
                 self._cost_soon()
             elif isinstance(event, Failed):
                 self._faults.report_failed(event)
@@ -338,6 +339,7 @@ class ExplainingController(QObject):
             granularity=options.granularity,
             target_granularity="token" if options.per_token else "complete",
             include_special=options.include_special,
+            layers=options.layers if spec.uses_factor else None,
             factor=float(values.get("factor", 0.1)),
             mode="multiplicative" if values.get("mode") == "multiplicative" else "log-additive",
             similarity_threshold=float(values["similarity_threshold"]) if values.get("related") else None,

@@ -14,6 +14,7 @@ from inference.events import (
     AttentionControl,
     Event,
     Failed,
+    ModelLoaded,
     RelatedTokens,
     RelatedTokensRequest,
     SamplingControls,
@@ -66,6 +67,8 @@ class SteeringController(QObject):
         self._controls = controls
         self._model = model
         controls.changed.connect(self._related_soon)
+        controls.changed.connect(self._fit_layers)
+        models.loaded_changed.connect(self._on_model)
         model.changed.connect(self._apply)
         transcript.was_reset.connect(self._read_back)
         transcript.message_appended.connect(self._apply)
@@ -106,6 +109,25 @@ class SteeringController(QObject):
     def close(self) -> None:
         """Ask for nothing more."""
         self._pause.stop()
+
+    # --- layers
+
+    @Slot(object)
+    def _on_model(self, loaded: ModelLoaded | None) -> None:
+        self._model.layers_changed.emit(loaded.info.layers if loaded is not None else 0)
+        self._fit_layers(self._controls.controls)
+
+    @Slot(object)
+    def _fit_layers(self, controls: SamplingControls) -> None:
+        """A range that was set with another model and goes beyond this one's layers becomes all of them."""
+        loaded, layers = self._models.loaded, controls.steering.layers
+        if loaded is not None and layers is not None and layers[1] >= loaded.info.layers:
+            steering = replace(controls.steering, layers=None)
+            self._controls.set_controls(replace(controls, steering=steering))
+            self.told.emit(
+                f"Factors act in all layers again: {layers[0]} to {layers[1]} were chosen, and this model "
+                f"has {loaded.info.layers}."
+            )
 
     # --- words that follow
 

@@ -42,8 +42,10 @@ from inference.events import (
     RelatedToken,
     RelatedTokens,
     RelatedTokensRequest,
+    SamplingControls,
     ScoreRequest,
     SegmentSpan,
+    SteeringOptions,
     TargetSpan,
 )
 from inference.running import RunHandle
@@ -236,6 +238,21 @@ def test_parameters_are_made_from_the_spec_and_sent(app: App, fake_session: Any,
     assert dict(fake_session.of(ExplainRequest)[-1].settings) == {"count": 32, "way": "a"}
 
 
+def test_an_explanation_is_restricted_to_layers(app: App, fake_session: Any, qtbot: Any) -> None:
+    app.widgets.inspector.show_panel("why")
+    child(app, "explainMore").click()
+    child(app, "explainLayers").setChecked(True)
+    child(app, "explainFirstLayer").setValue(1)
+    assert app.models.explanation.options.layers == (1, 1)
+    child(app, "explainLastLayer").setValue(0)
+    run(app, qtbot)
+    assert fake_session.of(ExplainRequest)[-1].layers == (0, 0), "the first is never above the last"
+    app.models.explanation.update(method="steps")
+    assert not child(app, "explainLayers").isVisible(), "steps has no factor that could act in layers"
+    run(app, qtbot)
+    assert fake_session.of(ExplainRequest)[-1].layers is None
+
+
 def test_a_method_that_does_not_work_here_says_why_and_cannot_be_started(app: App) -> None:
     app.models.explanation.update(method="never")
     assert not child(app, "explainButton").isEnabled()
@@ -398,6 +415,30 @@ def test_spans_come_back_with_their_conversation_and_not_in_a_new_one(app: App) 
     (span,) = app.models.steering.spans
     assert (span.text, span.factor) == ("Nile", 0.25)
     assert len(app.models.controls.controls.attention) == 1
+
+
+def test_factors_act_in_a_range_of_layers_that_is_kept_with_the_conversation(app: App) -> None:
+    steer(app, "Nile", 0.25)
+    child(app, "steerLayers").setChecked(True)
+    child(app, "steerFirstLayer").setValue(1)
+    assert app.models.controls.controls.steering.layers == (1, 1)
+    number = app.chat.conversation
+    app.chat.new_chat()
+    app.models.controls.set_controls(SamplingControls())
+    assert not child(app, "steerLayers").isChecked()
+    app.chat.open(number)
+    assert app.models.controls.controls.steering.layers == (1, 1)
+    assert child(app, "steerLayers").isChecked()
+
+
+def test_layers_that_another_model_does_not_have_are_let_go(app: App) -> None:
+    app.models.explanation.update(layers=(0, 1))
+    app.models.controls.set_controls(SamplingControls(steering=SteeringOptions(layers=(0, 1))))
+    loaded = app.models.models.loaded
+    app.models.models.set_loaded(replace(loaded, info=replace(loaded.info, layers=1)))
+    assert app.models.controls.controls.steering.layers is None
+    app.models.explanation.set_methods(app.models.explanation.methods, layers=1)
+    assert app.models.explanation.options.layers is None
 
 
 def test_a_span_waits_while_another_branch_of_its_message_is_shown(app: App, qtbot: Any) -> None:

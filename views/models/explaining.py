@@ -83,12 +83,16 @@ class ExplainTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainOptions:
-    """How it is explained; ``settings`` holds, by method, what differs from the specs' defaults."""
+    """How it is explained; ``settings`` holds, by method, what differs from the specs' defaults.
+
+    ``layers`` are those that attention is turned down in (None: all).
+    """
 
     method: str = "atman"
     granularity: Granularity = "auto"
     per_token: bool = True
     include_special: bool = False
+    layers: tuple[int, int] | None = None
     settings: tuple[tuple[str, str, Setting], ...] = ()
 
     def setting(self, method: str, spec: ParameterSpec) -> Setting:
@@ -129,6 +133,7 @@ class ExplanationModel(QObject):
         self.methods: tuple[MethodStatus, ...] = ()
         self.target: ExplainTarget | None = None
         self.options = ExplainOptions()
+        self.layer_count = 0
         self.cost: ExplanationCost | None = None
         self.cost_problem = ""
         self.state: ExplainState = "empty"
@@ -160,9 +165,12 @@ class ExplanationModel(QObject):
         """Whether an explanation is asked for and has not ended."""
         return self.state in ("waiting", "working")
 
-    def set_methods(self, methods: tuple[MethodStatus, ...]) -> None:
-        """Which methods there are; empty without a model."""
-        self.methods = methods
+    def set_methods(self, methods: tuple[MethodStatus, ...], *, layers: int = 0) -> None:
+        """Which methods there are, and how many layers the model has; nothing without a model."""
+        self.methods, self.layer_count = methods, layers
+        chosen = self.options.layers
+        if layers and chosen is not None and chosen[1] >= layers:
+            self.update(layers=None)
         self.methods_changed.emit()
 
     def set_target(self, target: ExplainTarget | None) -> None:

@@ -36,11 +36,13 @@ class SteeringModel(QObject):
         changed: Spans came, went, or their factor changed.
         selection_changed: Another text is selected.
         related_changed: Other words that follow the spans are known.
+        layers_changed: How many layers the loaded model has (0: there is none).
     """
 
     changed = Signal()
     selection_changed = Signal()
     related_changed = Signal()
+    layers_changed = Signal(int)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
