@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from inference.attention_masks import mask_layout
 from inference.errors import NotAvailable
 from inference.events import SteeringOptions
 from inference.kv_cache import EngineCache, RecomputingCache, new_cache
@@ -59,6 +60,7 @@ class Forward:
         parameters = inspect.signature(self._model.forward).parameters
         self._keeps = "logits_to_keep" in parameters
         self._cache_name = next((n for n in ("past_key_values", "cache_params") if n in parameters), None)
+        self._positions = "position_ids" in parameters
 
     @cached_property
     def recurrent(self) -> bool:
@@ -103,15 +105,19 @@ class Forward:
         steering = None if steering is None or steering.neutral else steering
         new = torch.tensor([ids], device=self._loaded.device)
         if isinstance(cache, RecomputingCache):
-            if steering is not None:
-                raise NotAvailable("Attention control is not available for this architecture.")
+            self._refuse(steering)
             return self._logits(self._model(input_ids=cache.extended(new), use_cache=False), keep)
         arguments: dict[str, Any] = {"input_ids": new, str(self._cache_name): cache, "use_cache": True}
         if self._keeps:
             arguments["logits_to_keep"] = keep
-        if steering is None:
+        if self._cache_name != "past_key_values":  # a state alone, without positions
+            self._refuse(steering)
             return self._logits(self._model(**arguments), keep)
         start = int(cache.get_seq_length())
+        if self._positions:  # some models (Bamba) count from 0 at every call if they are not told
+            arguments["position_ids"] = torch.arange(start, start + len(ids), device=new.device)[None]
+        if steering is None:
+            return self._logits(self._model(**arguments), keep)
         with steered(
             self._model,
             steering.factors,
@@ -121,6 +127,12 @@ class Forward:
             query_count=len(ids),
         ) as mask:
             return self._logits(self._model(attention_mask=mask, **arguments), keep)
+
+    def _refuse(self, steering: KeyFactors | None) -> None:
+        """Say why attention can't be controlled, where it can't."""
+        if steering is not None:
+            mask_layout(self._model.config)
+            raise NotAvailable("Attention control is not available for this architecture.")
 
     @staticmethod
     def _logits(output: Any, keep: int) -> Tensor:
