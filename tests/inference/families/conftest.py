@@ -1,0 +1,471 @@
+"""Every family of models as a tiny random one, in real files, and the table that the tests of them write.
+
+A test here takes ``case``, so it runs once for each family. By default all tests run for the families in
+:data:`REPRESENTATIVES`, one for each mechanism, and those marked ``every_family`` for all of them;
+``--families-table FILE`` runs everything and writes the outcomes into FILE.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.errors import NotAvailable
+from inference.events import (
+    Event,
+    Failed,
+    GenerateRequest,
+    LoadRequest,
+    PromptScored,
+    Request,
+    SamplingControls,
+    ScoreRequest,
+    Token,
+)
+from inference.running import RunHandle, new_run_id
+from inference.session import Session
+
+#: As the tests' byte-level tokenizer cuts it, longer than every window and chunk below.
+TEXT = "The quick brown fox reads a prompt, token by token, while the river flows to the sea: 你好 naïve."
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 500,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,  # distributions that are far from uniform
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GPT = {"n_embd": 32, "n_head": 4, "n_layer": 3, "n_positions": 256, "rotary_dim": 4}
+EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+HEAD = {"head_dim": 8}
+WINDOW = {"sliding_window": 16}
+LATENT = {
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "first_k_dense_replace": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "num_key_value_heads": 4,
+}
+STATE = {"state_size": 8, "expand": 2, "num_heads": 8, "head_dim": 8, "n_groups": 1}
+MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+BLOOM = {"n_head": 4, "n_layer": 3}
+MPT = {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 256}
+DBRX = {
+    **MPT,
+    "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
+    "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+}
+
+#: What a family can't do, by column of the table; the test then wants the app to say why.
+NO_ATTENTION = frozenset({"prefix", "steering", "AtMan", "attention maps"})
+#: A state that is carried along can't be taken back to where a prompt changes.
+STATEFUL = frozenset({"prefix"})
+#: A window that has moved on has forgotten the keys that an earlier place needs.
+WINDOWED = frozenset({"prefix after a change"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A row of the table.
+
+    Attributes:
+        name: How people call it.
+        kind: transformers' model type.
+        has: What is special in it.
+        changes: To :data:`SMALL`.
+        lacks: Columns that are not available.
+        faults: Known faults: column -> what is wrong.
+    """
+
+    name: str
+    kind: str
+    has: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def _family(
+    name: str,
+    kind: str,
+    has: str = "",
+    *changes: dict[str, Any],
+    lacks: frozenset[str] = frozenset(),
+    faults: dict[str, str] | None = None,
+    **more: Any,
+) -> Family:
+    merged: dict[str, Any] = {}
+    for each in (*changes, more):
+        merged |= each
+    return Family(name=name, kind=kind, has=has, changes=merged, lacks=lacks, faults=faults or {})
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        _family("Llama 1-3, Yi, XGen", "llama", "grouped queries, RoPE"),
+        _family(
+            "Llama 4",
+            "llama4_text",
+            "chunked attention, layers without positions, experts",
+            EXPERTS,
+            HEAD,
+            attention_chunk_size=16,
+            interleave_moe_layer_step=2,
+            intermediate_size_mlp=64,
+            lacks=WINDOWED,
+        ),
+        _family("Mistral", "mistral", "sliding window in every layer", WINDOW, lacks=WINDOWED),
+        _family("Mixtral", "mixtral", "experts", EXPERTS),
+        _family("Qwen 2, 2.5", "qwen2", "biased queries and keys"),
+        _family(
+            "Qwen 2 MoE", "qwen2_moe", "experts, a shared one", EXPERTS, shared_expert_intermediate_size=16
+        ),
+        _family("Qwen 3", "qwen3", "normed queries and keys", HEAD),
+        _family("Qwen 3 MoE", "qwen3_moe", "experts", EXPERTS, HEAD),
+        _family(
+            "Qwen 3 Next",
+            "qwen3_next",
+            "hybrid: linear attention",
+            EXPERTS,
+            HEAD,
+            num_hidden_layers=4,
+            linear_num_value_heads=4,
+            linear_num_key_heads=2,
+            linear_key_head_dim=8,
+            linear_value_head_dim=8,
+            shared_expert_intermediate_size=16,
+            lacks=STATEFUL,
+        ),
+        _family("Phi 1, 1.5, 2", "phi", "parallel blocks, partly rotary"),
+        _family("Phi 3, 4", "phi3", "joined projections"),
+        _family("Phi 3.5 MoE", "phimoe", "experts", EXPERTS),
+        _family("Gemma 1", "gemma", "scaled embeddings", HEAD),
+        _family("Gemma 2", "gemma2", "soft-capping, alternating windows", HEAD, WINDOW, lacks=WINDOWED),
+        _family(
+            "Gemma 3", "gemma3_text", "two RoPE bases, alternating windows", HEAD, WINDOW, lacks=WINDOWED
+        ),
+        _family(
+            "Gemma 3n",
+            "gemma3n_text",
+            "KV shared between layers, embeddings in every layer",
+            HEAD,
+            WINDOW,
+            num_hidden_layers=4,
+            num_kv_shared_layers=2,
+            layer_types=["sliding_attention", "full_attention"] * 2,
+            vocab_size_per_layer_input=500,
+            hidden_size_per_layer_input=8,
+            laurel_rank=4,
+            activation_sparsity_pattern=None,
+            altup_num_inputs=2,
+            lacks=WINDOWED,
+        ),
+        _family("Falcon 7B", "falcon", "one KV head, parallel blocks"),
+        _family(
+            "Falcon RW", "falcon", "ALiBi", alibi=True, multi_query=False, parallel_attn=False, bias=True
+        ),
+        _family("Falcon 40B", "falcon", "two norms", new_decoder_architecture=True, num_kv_heads=2),
+        _family("MPT", "mpt", "ALiBi", MPT),
+        _family("GPT-NeoX (Pythia, Dolly, RedPajama)", "gpt_neox", "parallel blocks"),
+        _family("GPT-NeoX, serial (StableLM-alpha)", "gpt_neox", "", use_parallel_residual=False),
+        _family("StableLM 2", "stablelm", "partly rotary"),
+        _family("OLMo 1", "olmo", "norms without weights"),
+        _family("OLMo 2", "olmo2", "norms behind the blocks"),
+        _family("OLMo 3", "olmo3", "windows", WINDOW, lacks=WINDOWED),
+        _family("OLMoE", "olmoe", "experts", EXPERTS),
+        _family(
+            "Command R(+)", "cohere", "parallel blocks, scaled logits", logit_scale=1.0, use_qk_norm=True
+        ),
+        _family(
+            "Command R7B, A",
+            "cohere2",
+            "windows, layers without positions",
+            WINDOW,
+            logit_scale=1.0,
+            lacks=WINDOWED,
+        ),
+        _family("DBRX", "dbrx", "experts, clipped projections", DBRX),
+        _family(
+            "Jamba",
+            "jamba",
+            "hybrid: Mamba and attention, experts",
+            EXPERTS,
+            num_hidden_layers=4,
+            mamba_d_state=8,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            lacks=STATEFUL,
+        ),
+        _family("Bamba", "bamba", "hybrid: Mamba 2", MAMBA, attn_layer_indices=[1], lacks=STATEFUL),
+        _family("Falcon H1", "falcon_h1", "both in each layer", MAMBA, HEAD, mamba_d_ssm=64, lacks=STATEFUL),
+        _family("StarCoder 1, SantaCoder", "gpt_bigcode", "one KV head", GPT),
+        _family("StarCoder 2", "starcoder2", "biases, windows", WINDOW, lacks=WINDOWED),
+        _family("SmolLM3", "smollm3", "layers without positions"),
+        _family("GPT-2", "gpt2", "learned positions", GPT),
+        _family("GPT-J", "gptj", "parallel blocks", GPT),
+        _family(
+            "GPT-Neo",
+            "gpt_neo",
+            "local layers",
+            num_hidden_layers=4,
+            num_layers=4,
+            num_heads=4,
+            attention_types=[[["global", "local"], 2]],
+            window_size=16,
+        ),
+        _family("OPT", "opt", "learned positions", ffn_dim=64, word_embed_proj_dim=32),
+        _family(
+            "OPT 350M",
+            "opt",
+            "projected embeddings",
+            ffn_dim=64,
+            word_embed_proj_dim=16,
+            do_layer_norm_before=False,
+        ),
+        _family("BLOOM", "bloom", "ALiBi from a 2-D mask", BLOOM),
+        _family(
+            "Granite",
+            "granite",
+            "multipliers",
+            logits_scaling=0.5,
+            residual_multiplier=0.5,
+            embedding_multiplier=2.0,
+            attention_multiplier=0.3,
+        ),
+        _family("Granite MoE", "granitemoe", "experts", EXPERTS),
+        _family(
+            "Granite 4",
+            "granitemoehybrid",
+            "hybrid: Mamba 2, experts",
+            EXPERTS,
+            MAMBA,
+            layer_types=["mamba", "attention", "mamba"],
+            shared_intermediate_size=32,
+            lacks=STATEFUL,
+        ),
+        _family("DeepSeek V2", "deepseek_v2", "latent attention, experts", LATENT),
+        _family("DeepSeek V3", "deepseek_v3", "latent attention, experts", LATENT),
+        _family("Persimmon", "persimmon", "squared ReLU"),
+        _family("JetMoE", "jetmoe", "experts of attention, too", EXPERTS, kv_channels=8),
+        _family("GLM 4 (9B)", "glm", "partly rotary", HEAD),
+        _family("GLM 4 (0414)", "glm4", "four norms", HEAD),
+        _family(
+            "GLM 4.5",
+            "glm4_moe",
+            "experts",
+            EXPERTS,
+            HEAD,
+            n_routed_experts=4,
+            first_k_dense_replace=1,
+            n_group=1,
+            topk_group=1,
+        ),
+        _family(
+            "gpt-oss", "gpt_oss", "attention sinks, windows, experts", EXPERTS, HEAD, WINDOW, lacks=WINDOWED
+        ),
+        _family("EXAONE 4", "exaone4", "windows", WINDOW, num_hidden_layers=4, lacks=WINDOWED),
+        _family("Nemotron", "nemotron", "norms around 1"),
+        _family("Seed-OSS", "seed_oss", "", HEAD),
+        _family(
+            "LFM 2",
+            "lfm2",
+            "hybrid: convolutions",
+            layer_types=["conv", "full_attention", "conv"],
+            lacks=STATEFUL,
+        ),
+        _family("RWKV 4", "rwkv", "recurrent", attention_hidden_size=32, lacks=NO_ATTENTION),
+        _family("Mamba", "mamba", "state space", STATE, lacks=NO_ATTENTION),
+        _family("Mamba 2", "mamba2", "state space", STATE, lacks=NO_ATTENTION),
+        _family("Falcon Mamba", "falcon_mamba", "state space", STATE, lacks=NO_ATTENTION),
+    )
+}
+
+#: The families that run every test in the ordinary suite: one for each mechanism.
+REPRESENTATIVES = (
+    "Llama 1-3, Yi, XGen",
+    "Llama 4",
+    "Mistral",
+    "Gemma 2",
+    "Gemma 3n",
+    "MPT",
+    "Phi 1, 1.5, 2",
+    "Jamba",
+    "BLOOM",
+    "DeepSeek V3",
+    "gpt-oss",
+    "Mamba",
+)
+
+
+class Case:
+    """A family's tiny model: the original, its folder, and a session that has loaded it from there.
+
+    Attributes:
+        family: The row.
+        original: The model that was saved; the oracle, never touched by the engine.
+        folder: Where it was saved, with a tokenizer and a chat template.
+        session: Has it loaded.
+        ids: :data:`TEXT` in tokens.
+        text: The raw prompt of most tests.
+    """
+
+    def __init__(self, family: Family, original: Any, folder: Path, ids: list[int]) -> None:
+        self.family = family
+        self.original = original
+        self.folder = folder
+        self.ids = ids
+        self.text = TEXT
+        self.session = Session()
+        self.run(self.session, LoadRequest(run_id=new_run_id(), model=str(folder), device="cpu"))
+
+    @property
+    def model(self) -> Any:
+        """The model that the session works on."""
+        return self.session.require_engine().loaded.model
+
+    def fresh(self) -> Session:
+        """Another session on the same model, which has read nothing yet."""
+        session, loaded = Session(), self.session.loaded
+        assert loaded is not None
+        session.use(loaded)
+        return session
+
+    def run(self, session: Session, request: Request, handle: RunHandle | None = None) -> list[Event]:
+        """Run a request to its end, which must be a good one.
+
+        Raises:
+            NotAvailable: The app says that the family can't do this.
+        """
+        controls = getattr(request, "controls", None)
+        events = list(session.run(request, handle or RunHandle(request.run_id, controls)))
+        end = events[-1]
+        if isinstance(end, Failed):
+            if end.kind == NotAvailable.kind:
+                raise NotAvailable(end.message)
+            raise AssertionError(f"{end.kind}: {end.message}\n{end.details}")
+        return events
+
+    def tokens(self, session: Session, **options: Any) -> list[Token]:
+        """What the session writes behind a prompt, greedily unless told otherwise."""
+        controls = SamplingControls(**{"temperature": 0.0, "max_new_tokens": 8} | options.pop("controls", {}))
+        request = GenerateRequest(run_id=new_run_id(), controls=controls, candidates=3, **options)
+        return [event for event in self.run(session, request) if isinstance(event, Token)]
+
+    def logprobs(self, **options: Any) -> list[float]:
+        """The raw log-probability of each token of the text but the first."""
+        request = ScoreRequest(run_id=new_run_id(), prompt=self.text, candidates=1, **options)
+        scored = next(e for e in self.run(self.fresh(), request) if isinstance(e, PromptScored))
+        return [float(token.raw_logprob) for token in scored.tokens[1:] if token.raw_logprob is not None]
+
+    def teacher_forced(self, ids: list[int]) -> Any:
+        """transformers' own log-probabilities (tokens, vocabulary) in one pass over the original."""
+        import torch
+
+        with torch.no_grad():
+            logits = self.original(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        return logits.float().log_softmax(-1)
+
+
+def random_model(family: Family) -> Any:
+    """The family's model with random weights, the same at every run."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    config = type(AutoConfig.for_model(family.kind))(**SMALL | family.changes)
+    model = AutoModelForCausalLM.from_config(config).float().eval().requires_grad_(False)
+    for parameter in model.parameters():  # what starts as zeros or ones: biases, norms, sinks
+        if bool((parameter == parameter.flatten()[0]).all()):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="session")
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Any
+) -> Iterator[Case]:
+    """The family that a test runs for."""
+    import torch
+    from transformers.utils import logging
+
+    verbosity, threads = logging.get_verbosity(), torch.get_num_threads()
+    logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    family = FAMILIES[request.param]
+    folder = tmp_path_factory.mktemp("family")
+    model = random_model(family)
+    model.save_pretrained(folder)
+    byte_tokenizer.save_pretrained(folder)
+    yield Case(family, model, folder, list(byte_tokenizer(TEXT)["input_ids"]))
+    shutil.rmtree(folder)
+    logging.set_verbosity(verbosity)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """``note(words)``: what the table says of this test if it passes, in place of "works"."""
+    return lambda words: request.node.user_properties.append(("cell", words))
+
+
+@pytest.fixture
+def unless_lacking(
+    case: Case, request: pytest.FixtureRequest, note: Callable[[str], None]
+) -> Callable[[Callable[[], Any]], Any]:
+    """``unless_lacking(call)``: what the call returns; where the family lacks the test's column, the app must
+    say why instead, and None is returned.
+    """
+    column = request.node.get_closest_marker("column").args[0]
+
+    def attempt(call: Callable[[], Any]) -> Any:
+        if column not in case.family.lacks:
+            return call()
+        with pytest.raises(NotAvailable) as problem:
+            call()
+        note(f"not available: {problem.value.message}")
+        return None
+
+    return attempt
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what takes ``case`` for the families that it is for."""
+    if "case" not in metafunc.fixturenames:
+        return
+    everywhere = metafunc.config.getoption("families_table", None) is not None
+    if everywhere or next(metafunc.definition.iter_markers("every_family"), None) is not None:
+        names: tuple[str, ...] = tuple(FAMILIES)
+    else:
+        names = REPRESENTATIVES
+    column = metafunc.definition.get_closest_marker("column")
+    faults = {name: FAMILIES[name].faults.get(column.args[0] if column is not None else "") for name in names}
+    metafunc.parametrize(
+        "case",
+        [
+            pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=fault)] if fault else [])
+            for name, fault in faults.items()
+        ],
+        indirect=True,
+    )
