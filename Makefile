@@ -1,6 +1,8 @@
 # make run    sets everything up and opens the window
 # make test   sets everything up and runs every check and test
-.PHONY: run test check lint types contracts tests tour clean
+# make package        builds the bundle, a .deb and a .tar.gz into dist/
+# make package-test   installs, starts, tours and removes what was built
+.PHONY: run test check lint types contracts tests tour package package-test clean
 .DEFAULT_GOAL := run
 PYTHON := .venv/bin/python
 
@@ -28,6 +30,13 @@ tests:
 tour:
 	@packaging/set_up.sh run
 	@QT_QPA_PLATFORM=offscreen $(PYTHON) -m app --tour tour
+
+package:
+	@packaging/set_up.sh package
+	$(PYTHON) packaging/bundle/build.py
+
+package-test:
+	packaging/bundle/try_out.sh
 
 clean:
 	rm -rf .venv build dist tour *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.bootstrap import App, Options
 from app.faults import Hooks, start_log
+from app.launcher import DESKTOP_ID
 from app.profile import Profile
 
 
@@ -24,7 +25,7 @@ def make_application() -> QApplication:
     assert isinstance(qt, QApplication)
     qt.setApplicationName("model-loupe")
     qt.setApplicationDisplayName("Model Loupe")
-    qt.setDesktopFileName("model-loupe")
+    qt.setDesktopFileName(DESKTOP_ID)
     return qt
 
 

@@ -1,0 +1,176 @@
+"""What a bundle holds and what is left out of it, with the reasons. The spec and ``build.py`` read it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TypeAlias
+
+#: PyInstaller's entry for a file: its place in the bundle, where it lies, its kind.
+Entry: TypeAlias = tuple[str, str, str]
+
+#: Modules that are imported by a name made at run time.
+HIDDEN_IMPORTS = [
+    "bitsandbytes.backends.cpu.ops",
+    "bitsandbytes.backends.cuda.ops",
+    "bitsandbytes.backends.default.ops",
+    "sentencepiece",
+    "gguf",
+    "pypdfium2_raw",
+]
+
+#: Modules that nothing here calls. An optional import of another package would bring them along.
+NOT_SHIPPED = [
+    "IPython", "matplotlib", "pandas", "scipy", "sklearn", "sentence_transformers", "captum", "peft",
+    "torchvision", "torchaudio", "tensorboard", "tensorflow", "jax", "flax", "onnx", "onnxruntime", "numba",
+    "pytest", "_pytest", "hypothesis", "mypy", "ruff", "importlinter", "grimp", "pytestqt",
+    "tkinter", "lib2to3", "ensurepip", "pip", "setuptools", "pkg_resources", "PyInstaller",
+    "torch.testing._internal", "torch.utils.tensorboard", "torch.utils.benchmark",
+    "PySide6.QtQml", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtDesigner", "PySide6.QtHelp",
+    "PySide6.QtSql", "PySide6.QtUiTools", "PySide6.QtPrintSupport",
+    "pyqtgraph.examples", "pyqtgraph.opengl", "pyqtgraph.flowchart", "pyqtgraph.console",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Files that are left out, and why nothing misses them."""
+
+    name: str
+    pattern: str
+    reason: str
+
+
+CUTS = (
+    Cut(
+        name="bitsandbytes for other GPUs",
+        pattern=r"bitsandbytes/libbitsandbytes_(?!cpu)",
+        reason="one library a CUDA version; only the one that this torch asks for is kept",
+    ),
+    Cut(
+        name="torch's headers and build files",
+        pattern=r"torch/(include|share|bin)/",
+        reason="for compiling extensions",
+    ),
+    Cut(
+        name="torch's tests",
+        pattern=r"torch/(testing/_internal|test)/|lib(torchbind_test|jitbackend_test|backend_with_compiler)",
+        reason="tests",
+    ),
+    Cut(
+        name="Arrow Flight and Substrait",
+        pattern=r"libarrow_(flight|substrait|python_flight)|pyarrow/(_flight|_substrait|include/|tests/)",
+        reason="a network protocol and a query language that are not spoken here",
+    ),
+    Cut(
+        name="Qt Quick, QML, SQL, virtual keyboard",
+        pattern=r"PySide6/.*(Quick|Qml|[Vv]irtual[Kk]eyboard|Designer|QtSql|sqldrivers)",
+        reason="the window is made of widgets",
+    ),
+    Cut(
+        name="Qt's translations of other modules",
+        pattern=r"PySide6/.*translations/(?!qtbase_)",
+        reason="modules that are not shipped",
+    ),
+)
+
+INFO_PLIST = {
+    "CFBundleDisplayName": "Model Loupe",
+    "NSHighResolutionCapable": True,
+    "CFBundleDocumentTypes": [
+        {"CFBundleTypeName": "PDF", "LSItemContentTypes": ["com.adobe.pdf"], "CFBundleTypeRole": "Viewer"},
+        {"CFBundleTypeName": "GGUF model", "CFBundleTypeExtensions": ["gguf"], "CFBundleTypeRole": "Viewer"},
+    ],
+}
+
+
+def without_cuts(entries: Iterable[Entry]) -> list[Entry]:
+    """The files that are shipped."""
+    return [entry for entry in entries if cut_of(entry[0]) is None]
+
+
+def cut_of(place: str) -> Cut | None:
+    """Why a file at this place in the bundle is left out; None if it is shipped."""
+    place = place.replace("\\", "/")
+    for cut in CUTS:
+        if re.search(cut.pattern, place) and not _is_wanted_library(place):
+            return cut
+    return None
+
+
+def _is_wanted_library(place: str) -> bool:
+    """Whether this is bitsandbytes' library for the CUDA version that torch was built with."""
+    version = cuda_version()
+    return version is not None and f"libbitsandbytes_cuda{version}." in place
+
+
+@cache
+def cuda_version() -> str | None:
+    """The CUDA version that torch was built with, without the dot; None for a CPU wheel."""
+    import torch
+
+    version = torch.version.cuda
+    return None if version is None else str(version).replace(".", "")
+
+
+def saved() -> dict[str, int]:
+    """Bytes that each cut keeps out of the bundle, by the files installed here."""
+    found = dict.fromkeys((cut.name for cut in CUTS), 0)
+    for name in requirements_of("model-loupe"):
+        for file in metadata.distribution(name).files or []:
+            if cut := cut_of(str(file)):
+                path = Path(str(file.locate()))
+                found[cut.name] += path.stat().st_size if path.is_file() else 0
+    return found
+
+
+def requirements_of(name: str) -> Iterator[str]:
+    """A package and everything that it needs at run time, as installed here, each once."""
+    from packaging.requirements import Requirement
+
+    seen: set[str] = {
+        "sentence-transformers"
+    }  # the embedder's package asks for it; only its weights are used
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        key = re.sub(r"[-_.]+", "-", current).lower()
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            distribution = metadata.distribution(current)
+        except metadata.PackageNotFoundError:
+            continue
+        yield current
+        for line in distribution.requires or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(requirement.name)
+
+
+def metadata_of_requirements(name: str) -> list[tuple[str, str]]:
+    """Names, versions and licences of all packages: transformers asks for versions at import, and the
+    About box shows them.
+    """
+    from PyInstaller.utils.hooks import copy_metadata
+
+    return [entry for package in requirements_of(name) for entry in copy_metadata(package)]
+
+
+def notices(root: Path) -> list[tuple[str, str]]:
+    """The third-party notices, where ``build.py`` has written them."""
+    file = root / "build" / "package" / "THIRD_PARTY_NOTICES.txt"
+    return [(str(file), ".")] if file.exists() else []
+
+
+def icon(root: Path) -> str | None:
+    """The program's icon in the system's format."""
+    suffix = {"win32": "ico", "darwin": "icns"}.get(sys.platform)
+    file = root / "build" / "package" / f"model-loupe.{suffix}"
+    return str(file) if suffix and file.exists() else None
