@@ -13,6 +13,7 @@ from typing import Any
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
+from inference.documents.marking import whole_statement
 from inference.documents.pages import Box, merge_into_lines, overlap
 from inference.documents.passages import split_sentences
 from inference.documents.placing import stretch_boxes
@@ -132,8 +133,11 @@ def _marks(
 def _answer_boxes(library: Library, hit: Source, answer: str) -> tuple[Box, ...]:
     """The boxes that are marked once the model has quoted the answer."""
     at = hit.text.find(answer)
-    spans = [span for span in split_sentences(hit.text) if at >= 0 and span[0] <= at < span[1]]
-    return stretch_boxes(library, hit, *spans[0]) if spans else ()
+    spans = split_sentences(hit.text)
+    held = [number for number, span in enumerate(spans) if at >= 0 and span[0] <= at < span[1]]
+    if not held:
+        return ()
+    return stretch_boxes(library, hit, *whole_statement(hit.text, spans, held[0], held[0]))
 
 
 def _threshold(library: Library, questions: Sequence[Question]) -> dict[str, Any]:
@@ -180,11 +184,12 @@ def evidence_boxes(file: Path, page: int, evidence: str, password: str | None) -
                 continue
             letters.append(letter)
             places.append(index_on_page)
-        at = "".join(letters).find(_squeezed(evidence))
-        if at < 0:
+        wanted = _code_units(_squeezed(evidence))
+        at = _code_units("".join(letters)).find(wanted)
+        if at < 0 or at % 2:
             return ()
         rows = []
-        for place in places[at : at + len(_squeezed(evidence))]:
+        for place in places[at // 2 : (at + len(wanted)) // 2]:
             left, right, bottom, top = edges
             pdfium_c.FPDFText_GetCharBox(textpage, place, left, right, bottom, top)
             rows.append([left.value, bottom.value, right.value, top.value])
@@ -200,6 +205,11 @@ def evidence_boxes(file: Path, page: int, evidence: str, password: str | None) -
 
 def _squeezed(text: str) -> str:
     return re.sub(r"[\s\ufffe\u0002]+", "", text)
+
+
+def _code_units(text: str) -> bytes:
+    """UTF-16, two bytes a unit: PDFium gives the two halves of a rare letter one by one."""
+    return text.encode("utf-16-le", "surrogatepass")
 
 
 def _share(values: Sequence[bool]) -> float:

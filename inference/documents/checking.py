@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.documents import prompting
+from inference.documents.marking import whole_statement
 from inference.documents.passages import split_sentences
 from inference.documents.placing import stretch_boxes
 from inference.documents.terms import terms
@@ -101,19 +102,17 @@ class _Sentences:
             return source
         at = source.text.casefold().find(quote.casefold().rstrip(".")) if len(quote) > 2 else -1
         if at >= 0:
-            covering = [
-                (start, end)
-                for _, start, end in (self._owners[index] for index in own)
-                if end > at and start < at + len(quote)
-            ]
-            start, end = covering[0][0], covering[-1][1]
+            held = [k for k in own if self._owners[k][2] > at and self._owners[k][1] < at + len(quote)]
+            first, last = held[0] - own[0], held[-1] - own[0]
         else:
             words = set(terms(quote))
             scores = [
                 float(self._vectors[index] @ vector) + len(words & self._words[index]) / max(len(words), 1)
                 for index in own
             ]
-            _, start, end = self._owners[own[int(np.argmax(scores))]]
+            first = last = int(np.argmax(scores))
+        spans = [(start, end) for _, start, end in (self._owners[index] for index in own)]
+        start, end = whole_statement(source.text, spans, first, last)
         boxes = stretch_boxes(self._library, source, start, end)
         return replace(source, boxes=boxes or source.boxes, marked=source.text[start:end])
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,14 @@ def embedder_folder(name: str) -> Path:
     return Path(spec.origin).parent / "model"
 
 
+def _go_on() -> None:
+    """Nothing speaks against going on."""
+
+
 class Embedder:
-    """Loaded on first use; safe to share between threads."""
+    """Loaded on first use; safe to share between threads, none of which waits for another's texts: a question
+    is embedded while documents are.
+    """
 
     def __init__(self, name: str = BUILTIN) -> None:
         self.name = name
@@ -59,27 +65,25 @@ class Embedder:
         """Length of a vector."""
         return self._load().dimensions
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], check: Callable[[], None] = _go_on) -> Vectors:
         """Unit vectors of texts; a text that is too long is cut off at the model's limit.
+
+        Args:
+            texts: Any number of them.
+            check: Called between two batches; what it raises breaks the work off.
 
         Returns:
             Shape (len(texts), dimensions), float32, rows of length 1.
         """
-        loaded = self._load()
-        with self._lock:
-            return loaded.embed(texts)
+        return self._load().embed(texts, check)
 
     def token_vectors(self, texts: Sequence[str]) -> list[tuple[Vectors, list[int]]]:
         """For each text the unit vectors of its word pieces, shape (pieces, dimensions), and their ids."""
-        loaded = self._load()
-        with self._lock:
-            return loaded.token_vectors(texts)
+        return self._load().token_vectors(texts)
 
     def pieces(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The word pieces of all of a text, without special ones, and each one's characters."""
-        loaded = self._load()
-        with self._lock:
-            return loaded.pieces(text)
+        return self._load().pieces(text)
 
     def embed_pieces(self, texts: Sequence[Sequence[int]]) -> Vectors:
         """Unit vectors of texts given as word pieces; what is too long is read in windows and pooled over all
@@ -88,9 +92,7 @@ class Embedder:
         Returns:
             Shape (len(texts), dimensions), float32, rows of length 1.
         """
-        loaded = self._load()
-        with self._lock:
-            return loaded.embed_pieces(texts)
+        return self._load().embed_pieces(texts)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """How many word pieces each text is."""
@@ -121,6 +123,8 @@ class _Loaded:
         except Exception as error:
             raise ModelDamaged("The embedder's files can't be loaded.", details=repr(error)) from error
         self._tokenizer.no_padding()
+        self._whole = Tokenizer.from_str(self._tokenizer.to_str())  # one for each way: threads share both
+        self._whole.no_truncation()
         self._tokenizer.enable_truncation(self._limit)
         self.dimensions = int(self._model.config.hidden_size)
 
@@ -128,21 +132,18 @@ class _Loaded:
         encodings: list[Any] = self._tokenizer.encode_batch(list(texts))
         return encodings
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], check: Callable[[], None] = _go_on) -> Vectors:
         import torch
 
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for batch, hidden, mask in self._hidden_states([row.ids for row in self.encode(texts)]):
+            check()
             pooled = hidden[:, 0] if self._pooling == "cls" else _mean(hidden, mask)
             vectors[batch] = torch.nn.functional.normalize(pooled, dim=1).numpy()
         return vectors
 
     def pieces(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        self._tokenizer.no_truncation()
-        try:
-            encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        finally:
-            self._tokenizer.enable_truncation(self._limit)
+        encoding = self._whole.encode(text, add_special_tokens=False)
         return list(encoding.ids), [(int(start), int(end)) for start, end in encoding.offsets]
 
     def embed_pieces(self, texts: Sequence[Sequence[int]]) -> Vectors:

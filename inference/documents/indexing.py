@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +115,7 @@ class _Indexing:
             document.take(step)
             while len(document.waiting) >= _BATCH:
                 self._handle.check()
-                document.embed(_BATCH)
+                document.embed(_BATCH, self._handle.check)
                 yield self._meter.embedded(document.page_of_last, _BATCH)
             yield self._meter.read(step.number)
         elif isinstance(step, FileEnds):
@@ -125,7 +125,7 @@ class _Indexing:
             else:
                 while document.waiting:
                     self._handle.check()
-                    count = document.embed(_BATCH)
+                    count = document.embed(_BATCH, self._handle.check)
                     yield self._meter.embedded(document.page_of_last, count)
                 yield self._meter.event("writing")
                 yield self._write(document, old)
@@ -196,11 +196,11 @@ class _Document:
             self.records.append(record)
             self._vectors.append(vector)
 
-    def embed(self, count: int) -> int:
+    def embed(self, count: int, check: Callable[[], None]) -> int:
         """Embed and stage the next passages; returns how many they were."""
         batch, self.waiting = self.waiting[:count], self.waiting[count:]
         records = [self.records[index] for index in batch]
-        vectors = self._library.embedder.embed([record.embedded_text for record in records])
+        vectors = self._library.embedder.embed([record.embedded_text for record in records], check)
         self._library.ledger.stage(self.row.document, [_key(record) for record in records], vectors)
         for index, vector in zip(batch, vectors, strict=True):
             self._vectors[index] = vector

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from inference.documents.passages import estimate_tokens, split_sentences
+from inference.documents.passages import split_sentences
 from inference.documents.terms import terms
 
-_ENOUGH_TOKENS = 20  # a shorter sentence is marked with the better of its neighbours
 _WORD_WEIGHT = 0.5  # of the share of common words against the cosine
+_MOST = 250  # characters of blocks that are taken together
+_STOP = re.compile(r"[.!?…。！？｡][\"'”’»)\]」』]*$")
 
 
 def best_stretch(text: str, words: set[str], cosines: Sequence[float] = ()) -> tuple[int, int]:
-    """Offsets of the stretch of whole sentences that matches a question best.
+    """Offsets of the statement that matches a question best; see :func:`whole_statement`.
 
     Args:
         text: A passage.
@@ -25,17 +27,37 @@ def best_stretch(text: str, words: set[str], cosines: Sequence[float] = ()) -> t
         cosine + _WORD_WEIGHT * shared_words(words, text[start:end])
         for cosine, (start, end) in zip(known, spans, strict=True)
     ]
-    first = last = max(range(len(spans)), key=lambda index: scores[index])
-    while estimate_tokens(text[spans[first][0] : spans[last][1]]) < _ENOUGH_TOKENS:
-        before = scores[first - 1] if first > 0 else -9.0
-        after = scores[last + 1] if last + 1 < len(spans) else -9.0
-        if before == after == -9.0:
-            break
-        if before > after:
-            first -= 1
-        else:
-            last += 1
+    best = max(range(len(spans)), key=lambda index: scores[index])
+    return whole_statement(text, spans, best, best)
+
+
+def whole_statement(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) -> tuple[int, int]:
+    """Offsets of all between two full stops around some sentences.
+
+    A sentence of prose is a statement of its own. Headings, items of a list and cells end without a full
+    stop and say something only together with what stands beside them: they are taken along, up to
+    :data:`_MOST` characters.
+
+    Args:
+        text: A passage.
+        spans: Its sentences.
+        first: Index of the first one that belongs to it in any case.
+        last: Index of the last one.
+    """
+    while first > 0 and not _ends(text, spans[first - 1]) and spans[last][1] - spans[first - 1][0] <= _MOST:
+        first -= 1
+    while (
+        last + 1 < len(spans)
+        and not _ends(text, spans[last])
+        and spans[last + 1][1] - spans[first][0] <= _MOST
+    ):
+        last += 1
     return spans[first][0], spans[last][1]
+
+
+def _ends(text: str, span: tuple[int, int]) -> bool:
+    """Whether a sentence ends with a full stop, and not just with its block."""
+    return bool(_STOP.search(text[span[0] : span[1]]))
 
 
 def shared_words(words: set[str], text: str) -> float:

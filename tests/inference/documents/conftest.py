@@ -104,9 +104,9 @@ class CountingEmbedder(Embedder):
         super().__init__()
         self.seen: list[str] = []
 
-    def embed(self, texts: Sequence[str]):  # type: ignore[no-untyped-def]
+    def embed(self, texts: Sequence[str], *check: Callable[[], None]):  # type: ignore[no-untyped-def]
         self.seen.extend(texts)
-        return super().embed(texts)
+        return super().embed(texts, *check)
 
 
 @pytest.fixture(scope="session")

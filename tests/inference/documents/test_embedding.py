@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,29 @@ def test_other_folders(tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     with pytest.raises(ModelUnsupported, match="max_tokens"):
         Embedder(str(folder)).embed(["text"])
+
+
+def test_work_breaks_off_between_two_batches(embedder: Embedder) -> None:
+    looked = []
+
+    def stop_at_the_second() -> None:
+        looked.append(True)
+        if len(looked) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        embedder.embed(["word " * 250] * 24, stop_at_the_second)
+    assert len(looked) == 2
+
+
+def test_a_question_is_embedded_while_a_long_text_is(embedder: Embedder) -> None:
+    alone = embedder.embed(["How high is the ridge?"])[0]
+    during: list[np.ndarray] = []
+
+    def ask() -> None:
+        if not during:
+            with ThreadPoolExecutor(1) as other:
+                during.append(other.submit(embedder.embed, ["How high is the ridge?"]).result(timeout=20)[0])
+
+    embedder.embed(["word " * 100] * 2, ask)
+    np.testing.assert_allclose(during[0], alone, atol=2e-6)

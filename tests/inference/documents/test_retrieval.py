@@ -178,8 +178,17 @@ def test_marks_are_whole_sentences(cosines: tuple[float, ...]) -> None:
     assert text[start:end].endswith("evenings.")
 
 
-def test_a_short_sentence_is_marked_with_a_neighbour() -> None:
-    text = "The fee. It is 6 crowns. Children come in free of charge on every evening of the year. Bye."
-    start, end = best_stretch(text, set(terms("fee crowns")))
-    assert "6 crowns" in text[start:end]
-    assert len(text[start:end]) > len("It is 6 crowns.")
+def test_blocks_without_a_full_stop_are_marked_together() -> None:
+    text = "The dome is old.\nPrices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp. Bye."
+    start, end = best_stretch(text, set(terms("adults crowns")))
+    assert text[start:end] == "Prices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp."
+    start, end = best_stretch(text, set(terms("old dome")))
+    assert text[start:end] == "The dome is old."
+
+
+def test_a_long_list_is_not_marked_as_a_whole() -> None:
+    items = [f"• item {number} of a list that goes on" for number in range(40)]
+    text = "\n".join(items)
+    start, end = best_stretch(text, set(terms("item 20")))
+    assert items[20] in text[start:end]
+    assert end - start <= 250
