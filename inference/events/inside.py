@@ -1,4 +1,4 @@
-"""Requests and events of what goes on inside: logit lens and attention maps."""
+"""Requests and events of what goes on inside: logit lens, attention maps, the boundary of token healing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from inference.events.base import Event, Request
-from inference.events.chat import Message
+from inference.events.chat import Candidate, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,35 @@ class AttentionRequest(Request):
     first: int = 0
     last: int | None = None
     grid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundaryRequest(Request):
+    """What token healing would do at the end of a raw prompt -> :class:`HealingBoundary`; nothing is
+    generated. ``candidates`` is how many of the tokens that fit are told.
+    """
+
+    prompt: str
+    candidates: int = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealingBoundary(Event):
+    """The end of a raw prompt under token healing.
+
+    ``taken`` are the texts of the tokens that are cut back, ``text`` what they spell together and the
+    reply has to begin with; both are empty where no token reaches across the end. ``fitting`` is how many
+    tokens of the vocabulary can come first, ``mass`` their share of the model's own distribution. Of
+    ``candidates``, likeliest first, ``raw_logprob`` is the model's own and ``sampled_prob`` the share
+    among those that fit.
+    """
+
+    event: ClassVar[str] = "healing-boundary"
+    taken: tuple[str, ...]
+    text: str
+    fitting: int = 0
+    mass: float = 1.0
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

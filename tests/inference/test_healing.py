@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from inference.detokenizing import TokenTable
-from inference.events import Event, GenerateRequest, Started, Token
+from inference.events import BoundaryRequest, Event, Failed, GenerateRequest, HealingBoundary, Started, Token
 from inference.healing import ByteIndex, tokens_to_take_back
+from inference.running import new_run_id
 from inference.session import Session
 
 Run = Callable[..., list[Event]]
@@ -99,3 +100,46 @@ def test_the_model_may_choose_a_token_across_the_end_of_the_prompt(
     plain = generating(prompt="by tok", logit_bias=((across, 100.0),), max_new_tokens=1)
     (token,) = [event for event in run(session, plain) if isinstance(event, Token)]
     assert token.text == " token"
+
+
+def boundary_of(session: Session, run: Run, prompt: str, candidates: int = 500) -> HealingBoundary:
+    events = run(session, BoundaryRequest(run_id=new_run_id(), prompt=prompt, candidates=candidates))
+    return next(event for event in events if isinstance(event, HealingBoundary))
+
+
+def test_the_boundary_shows_what_the_first_healed_token_is_drawn_from(
+    session: Session, run: Run, generating: Generating
+) -> None:
+    shown = boundary_of(session, run, "by tok")
+    assert "".join(shown.taken) == shown.text == " tok"
+    request = generating(prompt="by tok", token_healing=True, max_new_tokens=1, temperature=1.0, top_p=1.0)
+    (token,) = [event for event in run(session, request) if isinstance(event, Token)]
+    drawn = {each.id: each.sampled_prob for each in token.candidates if each.sampled_prob > 0}
+    expected = {each.id: each.sampled_prob for each in shown.candidates if each.id in drawn}
+    assert expected == pytest.approx(drawn, rel=1e-4)
+    assert len(drawn) == min(shown.fitting, len(drawn))
+    assert sum(each.sampled_prob for each in shown.candidates) == pytest.approx(1.0, abs=1e-5)
+    assert 0 < shown.mass < 1
+
+
+def test_every_token_that_fits_is_counted_and_the_likeliest_are_told(
+    session: Session, run: Run, table: TokenTable, index: ByteIndex
+) -> None:
+    shown = boundary_of(session, run, "by tok", candidates=2)
+    assert shown.fitting == len(index.matching(b" tok"))
+    first, second = shown.candidates
+    assert first.sampled_prob >= second.sampled_prob > 0
+    for each in shown.candidates:
+        data = table.data(each.id)
+        assert data.startswith(b" tok") or b" tok".startswith(data)
+
+
+def test_where_no_token_reaches_across_the_end_nothing_is_cut_back(session: Session, run: Run) -> None:
+    shown = boundary_of(session, run, "by tok</s>")
+    assert (shown.taken, shown.text, shown.candidates) == ((), "", ())
+
+
+def test_an_empty_prompt_has_no_boundary(session: Session, run: Run) -> None:
+    *_, failed = run(session, BoundaryRequest(run_id=new_run_id(), prompt=""))
+    assert isinstance(failed, Failed)
+    assert failed.kind == "empty-prompt"
