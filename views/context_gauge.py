@@ -24,6 +24,8 @@ class ContextGauge(QWidget):
 
     def set_fill(self, used: int, total: int) -> None:
         """Tokens in use, and how many there is room for (0: no model)."""
+        if total and (used, total) == (self._used, self._total):
+            return
         self._used, self._total = used, total
         if total:
             share = 100 * used / total

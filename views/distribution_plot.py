@@ -35,7 +35,9 @@ from views.theme import CAPTION, GRID, Theme
 from views.throttle import Throttle
 
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
-_MILLISECONDS = 120
+_MILLISECONDS = 200
+#: A narrower box has no room for a word, px.
+_WORD = 2.5 * GRID
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class _Placed:
 class DistributionPlot(QWidget):
     """Paints the stages of one step; hovering or left/right follows one candidate through them.
 
-    While a reply is written it shows about eight steps a second: more cannot be read and would cost the
+    While a reply is written it shows about five steps a second: more cannot be read and would cost the
     reply speed. A stage that acted once in a reply keeps its bar, so that nothing below jumps.
 
     Args:
@@ -70,6 +72,8 @@ class DistributionPlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
+        # Painted some times a second: its parents' backgrounds are not painted below it.
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self._step, self._theme = step, theme
         self._token: Token | None = None
         self._rows: tuple[StageRow, ...] = ()
@@ -170,9 +174,10 @@ class DistributionPlot(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint bands first, bars over them, words last."""
         token = self._token
+        painter = QPainter(self)
+        painter.fillRect(event.rect(), self._theme.color("window"))
         if token is None:
             return
-        painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font)
         placed = self._place()
@@ -239,6 +244,8 @@ class DistributionPlot(QWidget):
                 painter.setPen(Qt.PenStyle.NoPen)
 
     def _paint_token(self, painter: QPainter, token: Token, number: int, box: QRectF, fill: QColor) -> None:
+        if box.width() < _WORD:
+            return
         candidate = token.candidates[number]
         text = visible_token(candidate.text, candidate.id)
         painter.setFont(self._mono)

@@ -44,11 +44,12 @@ class Legend(QWidget):
     def __init__(self, items: tuple[LegendItem, ...], theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._items, self._theme = items, theme
+        self._placed: dict[int, list[QRect]] = {}
         self.setAccessibleName("Legend: " + ", ".join(item.text for item in items))
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        theme.changed.connect(self.update)
+        theme.changed.connect(self._restyle)
 
     def sizeHint(self) -> QSize:
         """One line if there is room."""
@@ -80,7 +81,17 @@ class Legend(QWidget):
             painter.setPen(self._theme.color("muted"))
             painter.drawText(box.adjusted(_SWATCH + GRID, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, item.text)
 
+    def _restyle(self) -> None:
+        self._placed.clear()
+        self.updateGeometry()
+        self.update()
+
     def _boxes(self, width: int) -> list[QRect]:
+        if width not in self._placed:
+            self._placed[width] = self._place(width)
+        return self._placed[width]
+
+    def _place(self, width: int) -> list[QRect]:
         metrics = QFontMetrics(self._theme.font(CAPTION))
         boxes, x, y = [], 0, 0
         line = metrics.height() + 2

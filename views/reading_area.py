@@ -64,6 +64,8 @@ class ReadingArea(QAbstractScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.viewport().setMouseTracking(True)
+        # What is painted here hides whatever is behind; its parents need not paint their background.
+        self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.verticalScrollBar().setSingleStep(24)
         self.verticalScrollBar().valueChanged.connect(self._scrolled)
         self.overlay = ReadingOverlay(self.viewport(), intents, theme, self.scroll_to_end)
@@ -78,6 +80,7 @@ class ReadingArea(QAbstractScrollArea):
         self._whole = True
         self._fresh: set[Piece] = set()
         self._painted: list[tuple[Piece, float, float]] = []
+        self._widest: float | None = None
         model.was_reset.connect(self._reset)
         model.message_appended.connect(self._append)
         model.message_changed.connect(self._settle_soon)
@@ -118,8 +121,10 @@ class ReadingArea(QAbstractScrollArea):
     def column_in(self, width: int) -> tuple[float, float]:
         """Left edge and width of the text column in a view of this width, with or without a scroll bar."""
         available = width - SCROLL_BAR
-        widest = TEXT_COLUMNS * QFontMetricsF(self.theme.font(READING)).averageCharWidth() + 2 * PADDING
-        column = round(max(120.0, min(available - 2 * MARGIN, widest)))
+        if self._widest is None:
+            character = QFontMetricsF(self.theme.font(READING)).averageCharWidth()
+            self._widest = TEXT_COLUMNS * character + 2 * PADDING
+        column = round(max(120.0, min(available - 2 * MARGIN, self._widest)))
         return float((available - column) // 2), float(column)
 
     def column_rect(self) -> QRectF:
@@ -252,6 +257,11 @@ class ReadingArea(QAbstractScrollArea):
         if whole:
             self.viewport().update()
             return
+        if before == now:
+            for _, top, height in (shown for shown in now if shown[0] in fresh):
+                place = QRectF(0, top, self.viewport().width(), height).toAlignedRect()
+                self.viewport().update(place.adjusted(0, -2, 0, 2))
+            return
         pairs = zip_longest(before, now)
         tops = (min(p[1] for p in pair if p) for pair in pairs if pair[0] != pair[1] or pair[1][0] in fresh)
         top = next(tops, None)
@@ -265,10 +275,9 @@ class ReadingArea(QAbstractScrollArea):
         changed = False
         for item in self.visible_items():
             changed = self.column.build(item) or changed
-        for item, piece in list(self.visible()):
-            if not piece.exact:
-                self._fresh.add(piece)
-            changed = self.column.ensure_exact(item, piece) or changed
+        shown = list(self.visible())
+        self._fresh.update(piece for _, piece in shown if not piece.exact)
+        changed = self.column.ensure_all_exact(shown) or changed
         self._set_range()
         if anchor and not self._following:
             self._set_value(self.scrolled + anchor[0].top + anchor[1].top - before)
@@ -332,6 +341,7 @@ class ReadingArea(QAbstractScrollArea):
             self.item_changed(item)
 
     def _restyle(self) -> None:
+        self._widest = None
         anchor = self.place()
         self.column.rebuild()
         self._return_to(anchor)
@@ -376,7 +386,8 @@ class ReadingArea(QAbstractScrollArea):
         painter.fillRect(event.rect(), self.theme.color("surface"))
         rect, bottom = self.column_rect(), self.scrolled + self.viewport().height()
         for item in self.visible_items():
-            paint_frame(painter, self.theme, item, rect, item.top - self.scrolled)
+            if item.top - self.scrolled + item.height > event.rect().top():
+                paint_frame(painter, self.theme, item, rect, item.top - self.scrolled)
         for item, piece in self.visible():
             y = item.top + piece.top - self.scrolled
             if piece.exact and y < event.rect().bottom() + 1 and y + piece.height > event.rect().top():

@@ -34,6 +34,8 @@ class Piece(ABC):
         self.top = 0.0
         self.height = 0.0
         self.exact = False
+        #: What the estimated height was made for.
+        self.guessed_for: tuple[int, float] | None = None
 
     @abstractmethod
     def estimate(self, width: float) -> float:
@@ -144,15 +146,23 @@ class ReadingColumn:
 
     def ensure_exact(self, item: Item, piece: Piece) -> bool:
         """Measure a piece if that was not done yet; says whether anything moved."""
-        if piece.exact:
-            return False
-        before = piece.height
-        piece.height = float(ceil(piece.measure(self.text_width(item))))
-        piece.exact = True
-        if piece.height == before:
-            return False
-        self.changed(item)
-        return True
+        return self.ensure_all_exact([(item, piece)])
+
+    def ensure_all_exact(self, shown: Sequence[tuple[Item, Piece]]) -> bool:
+        """Measure these pieces as far as that was not done yet; says whether anything moved."""
+        moved: dict[MessageId, tuple[Item, int]] = {}
+        for item, piece in shown:
+            if not piece.exact:
+                before = piece.height
+                piece.height = float(ceil(piece.measure(self.text_width(item))))
+                piece.exact = True
+                if piece.height != before and item.message.id not in moved:
+                    moved[item.message.id] = item, item.pieces.index(piece)
+        for item, first in moved.values():
+            self._arrange(item, first)
+        if moved:
+            self._stack(min(self.number(item) for item, _ in moved.values()))
+        return bool(moved)
 
     # --- what is where
 
@@ -200,8 +210,8 @@ class ReadingColumn:
 
     # --- heights
 
-    def _arrange(self, item: Item) -> None:
-        """Set the tops of a message's pieces, and its height."""
+    def _arrange(self, item: Item, first: int = 0) -> None:
+        """Set the tops of a message's pieces from number ``first`` on, and its height."""
         y, width = HEADER + item.inset / 2, self.text_width(item)
         if item.replaced_height is not None:
             item.height = y + item.replaced_height + BETWEEN
@@ -211,9 +221,13 @@ class ReadingColumn:
             y += ceil(max(len(text) / TEXT_COLUMNS, text.count("\n"))) * _LINE + WAITING
         elif not item.pieces:
             y += WAITING
-        for number, piece in enumerate(item.pieces):
-            if not piece.exact:
+        if first:
+            y = item.pieces[first - 1].top + item.pieces[first - 1].height
+        for number in range(first, len(item.pieces)):
+            piece = item.pieces[number]
+            if not piece.exact and piece.guessed_for != (piece.end, width):
                 piece.height = float(ceil(piece.estimate(width)))
+                piece.guessed_for = piece.end, width
             y += piece.gap if number else 0.0
             piece.top = y
             y += piece.height

@@ -11,7 +11,7 @@ from views.legend import Legend, LegendItem
 from views.models.candidates import StepModel, visible_token
 from views.models.controls import CONTROL_SPECS, ControlsModel
 from views.models.settings import SettingsModel
-from views.panel_parts import EmptyPage, Ink, ScrollPage, heading
+from views.panel_parts import EmptyPage, LiveLine, ScrollPage, heading
 from views.preset_bar import PresetBar
 from views.sampling_lists import BiasEditor, StopEditor
 from views.seed_field import SeedField
@@ -50,7 +50,7 @@ class SamplingPanel(ScrollPage):
         self.plot = DistributionPlot(step, theme)
         self.fields = {spec.name: SliderField(spec, theme) for spec in CONTROL_SPECS}
         self.overflow = QComboBox()
-        self._step_title = Ink("", theme, bold=True)
+        self._step_title = LiveLine(theme, bold=True)
         self._plot_pages = QStackedWidget()
         self._build_plot()
         self.column.addWidget(PresetBar(controls, theme))
@@ -136,4 +136,4 @@ class SamplingPanel(ScrollPage):
         self._plot_pages.setCurrentIndex(1 if shown else 0)
         if token is not None:
             which = "Token" if self._step.pinned else "Newest token"
-            self._step_title.setText(f"{which} {token.index + 1}: {visible_token(token.text, token.id)}")
+            self._step_title.set_text(f"{which} {token.index + 1}: {visible_token(token.text, token.id)}")

@@ -115,6 +115,7 @@ class Theme(QObject):
         self._icons = IconSet()
         self._icon_targets: WeakKeyDictionary[QObject, tuple[str, Tone, int]] = WeakKeyDictionary()
         self.colors = LIGHT
+        self._fonts: dict[tuple[int, bool, bool], QFont] = {}
         app.setStyle("Fusion")
         font = QFont(app.font())
         font.setPixelSize(BODY)
@@ -144,18 +145,24 @@ class Theme(QObject):
 
     def font(self, size: int = BODY, *, bold: bool = False) -> QFont:
         """The system's text font in one of the four sizes."""
-        font = QFont(self._app.font())
-        font.setPixelSize(size)
-        if bold:
-            font.setWeight(QFont.Weight.DemiBold)
-        return font
+        key = (size, bold, False)
+        if key not in self._fonts:
+            font = QFont(self._app.font())
+            font.setPixelSize(size)
+            if bold:
+                font.setWeight(QFont.Weight.DemiBold)
+            self._fonts[key] = font
+        return QFont(self._fonts[key])
 
     def mono(self, size: int = BODY) -> QFont:
         """The system's monospaced font: tokens, ids, numbers, code."""
-        font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
-        font.setStyleHint(QFont.StyleHint.Monospace)
-        font.setPixelSize(size)
-        return font
+        key = (size, False, True)
+        if key not in self._fonts:
+            font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+            font.setStyleHint(QFont.StyleHint.Monospace)
+            font.setPixelSize(size)
+            self._fonts[key] = font
+        return QFont(self._fonts[key])
 
     def icon(self, name: str, tone: Tone = "text") -> QIcon:
         """The icon of this name (see :mod:`views.icons`) in one of the theme's colours."""
@@ -183,6 +190,7 @@ class Theme(QObject):
         system_dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
         dark = system_dark if self._choice == "system" else self._choice == "dark"
         self.colors = DARK if dark else LIGHT
+        self._fonts.clear()
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(style_sheet(self.colors))
         for target, (name, tone, size) in list(self._icon_targets.items()):

@@ -5,12 +5,14 @@ Spaces stay what they are, so that lines break between words; a dot is painted i
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
 from PySide6.QtGui import (
     QColor,
+    QFont,
     QFontMetricsF,
     QPolygonF,
     QTextCharFormat,
@@ -115,8 +117,8 @@ class TokenPiece(Piece):
         return [_cell(track, span) for span in track.spans[self.first : self.last]]
 
     def estimate(self, width: float) -> float:
-        columns = max(8.0, width / QFontMetricsF(self._font).averageCharWidth())
-        return (1 + (self.end - self.start) // columns) * self._line_height()
+        character, line = _metrics(self._font)
+        return (1 + (self.end - self.start) // max(8.0, width / character)) * line
 
     def measure(self, width: float) -> float:
         cells = self.cells()
@@ -161,7 +163,7 @@ class TokenPiece(Piece):
         return self.start
 
     def _line_height(self) -> float:
-        return round(QFontMetricsF(self._font).height() * LINE_SPACING)
+        return _metrics(self._font)[1]
 
     def _marks(self, cells: list[Cell]) -> list[QTextLayout.FormatRange]:
         """Line break marks are drawn fainter than text."""
@@ -203,6 +205,13 @@ class TokenPiece(Piece):
                         space = text.find(" ", space + 1, right - starts[at])
                 at += 1
         self.spaces = QPolygonF(points)
+
+
+@functools.lru_cache(maxsize=8)
+def _metrics(font: QFont) -> tuple[float, float]:
+    """Width of a character and height of a line."""
+    metrics = QFontMetricsF(font)
+    return metrics.averageCharWidth(), float(round(metrics.height() * LINE_SPACING))
 
 
 def _x(line: QTextLine, position: int) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QGuiApplication, QTextDocument
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRect, Qt
+from PySide6.QtGui import QGuiApplication, QPaintEvent, QTextDocument
 from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QToolButton
 
 from views.models.focus import TokenSpan
 from views.models.tokens import TokenTrack
 from views.models.transcript import ReplyStats, ShownMessage
+from views.reading_column import Piece, ReadingColumn
 from views.transcript import BlockPiece, TranscriptView
 
 LONG = "\n\n".join(f"Paragraph {number} has some words in it." for number in range(200))
@@ -338,3 +339,67 @@ def test_another_theme_is_taken_over(shown: Any, view: Any, settle: Any) -> None
     shown.theme.set_choice("light")
     assert light.lightness() > 200 > 60 > dark.lightness()
     assert texts(view, 1) == ["Some words"]
+
+
+class _Paints(QObject):
+    """Notes where a widget was painted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rects: list[QRect] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if isinstance(event, QPaintEvent):
+            self.rects.append(event.region().boundingRect())
+        return False
+
+
+def test_a_growing_reply_is_painted_where_it_grows_only(
+    shown: Any, view: Any, tokens_of: Any, settle: Any
+) -> None:
+    shown.transcript.begin_reply("r")
+    shown.transcript.append_tokens("r", tokens_of("One.\n\nTwo.\n\nThree"))
+    settle(view)
+    paints = _Paints()
+    view.viewport().installEventFilter(paints)
+    shown.transcript.append_tokens("r", tokens_of(" and"))
+    settle(view)
+    view.viewport().removeEventFilter(paints)
+    item = view.column.item("r")
+    top = item.top + item.pieces[-1].top - view.scrolled
+    assert paints.rects
+    for rect in paints.rects:
+        assert rect.top() >= top - 4
+        assert rect.bottom() <= top + item.pieces[-1].height + 4
+
+
+class _Lines(Piece):
+    """A piece of one line that counts how often it is guessed."""
+
+    guesses = 0
+
+    def estimate(self, width: float) -> float:
+        _Lines.guesses += 1
+        return 20.0
+
+    def measure(self, width: float) -> float:
+        return 24.0
+
+    def y_of(self, offset: int) -> float:
+        return 0.0
+
+    def offset_at(self, y: float) -> int:
+        return self.start
+
+
+def test_measuring_what_is_seen_does_not_guess_everything_again() -> None:
+    column = ReadingColumn(lambda message: [_Lines(n, n + 1) for n in range(1000)])
+    column.replace_from(0, [ShownMessage(id="r", role="assistant", text="x" * 1000)])
+    item = column.item("r")
+    column.build(item)
+    _Lines.guesses = 0
+    seen = [(item, piece) for piece in item.pieces[:30]]
+    assert column.ensure_all_exact(seen)
+    assert _Lines.guesses == 0
+    assert item.pieces[30].top == item.pieces[0].top + 30 * 24
+    assert column.total == item.top + item.height
