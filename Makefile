@@ -36,7 +36,7 @@ package:
 	$(PYTHON) packaging/bundle/build.py
 
 package-test:
-	packaging/bundle/try_out.sh
+	$(PYTHON) packaging/bundle/try_out.py
 
 clean:
 	rm -rf .venv build dist tour *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

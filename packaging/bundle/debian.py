@@ -14,8 +14,8 @@ HOME = Path("opt/model-loupe")
 DEPENDS = (
     "libc6", "libegl1", "libgl1", "libdbus-1-3", "libfontconfig1", "libglib2.0-0 | libglib2.0-0t64",
     "libxkbcommon0", "libxkbcommon-x11-0", "libxcb-cursor0", "libxcb-icccm4", "libxcb-image0",
-    "libxcb-keysyms1", "libxcb-randr0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xfixes0", "libxcb-xkb1", "libx11-xcb1",
-    "libwayland-cursor0",
+    "libxcb-keysyms1", "libxcb-randr0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xfixes0",
+    "libxcb-xkb1", "libx11-xcb1", "libwayland-cursor0",
 )  # fmt: skip
 
 _REFRESH = """#!/bin/sh
