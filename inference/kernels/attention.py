@@ -1,0 +1,262 @@
+"""Attention of one to eight new queries over a static cache: split along the keys, grouped heads read once.
+
+The number of valid keys is read on the device, so a captured launch serves every length of its buffer.
+Splitting along the keys and merging by their log-sum is flash decoding (Dao et al., 2023).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inference.kernels.compiler import Kernel
+from inference.kernels.norms import layer_source, on_kernel
+from inference.kernels.rotary import Heads
+
+#: Most rows of a step.
+MOST_ROWS = 8
+_STEP = 16
+#: Blocks on a multiprocessor at once; more gain nothing and cost memory.
+_MOST_BLOCKS = 4
+_MASKS = {None: 0, torch.bool: 1, torch.bfloat16: 2, torch.float16: 2, torch.float32: 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRule:
+    """What attention computes.
+
+    Attributes:
+        heads: The shape.
+        scale: Of the scores.
+        window: Keys that a query sees, itself included; None: all before it.
+        softcap: Scores s become ``softcap * tanh(s / softcap)``; None: they stay.
+    """
+
+    heads: Heads
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+
+
+class DecodeAttention:
+    """The kernel for one rule, with the memory that its parts are merged in.
+
+    One object may serve all layers that run one after the other on a stream. It must have been called once
+    before its first capture.
+    """
+
+    def __init__(self, rule: AttentionRule, *, warps: int = 0, stages: int = 0, least_steps: int = 1) -> None:
+        """Choose how the work is laid out; zeros mean what fits the GPU best."""
+        self.rule = rule
+        self._layout = (warps, stages)
+        self._least_steps = least_steps
+        self._scratch: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def __call__(
+        self,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        position: Tensor,
+        *,
+        bias: Tensor | None = None,
+        key_factors: Tensor | None = None,
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            queries: (rows, query heads, size), contiguous, rotated.
+            keys: (key heads, positions, size); the rows' own keys are in it. What lies behind is not read.
+            values: As keys.
+            position: One int64 on the device: the first row's place. Row r sees the keys 0 .. position + r.
+            bias: Added to the scaled scores of each key: (positions,) or (rows, positions); boolean: False
+                hides.
+            key_factors: (positions,) float32 that scores are multiplied with before anything is added.
+
+        Returns:
+            (rows, query heads * size).
+        """
+        rows = queries.shape[0]
+        if not self._fits(queries, keys, values, bias, key_factors):
+            return reference_attention(
+                self.rule, queries, keys, values, position, bias=bias, key_factors=key_factors
+            )
+        heads, rule = self.rule.heads, self.rule
+        tile_rows = 8 if rows * heads.group <= 8 else 16
+        tiles = -(-rows * heads.group // tile_rows)
+        launch = _launch(
+            queries.dtype,
+            heads,
+            tile_rows,
+            _MASKS[None if bias is None else bias.dtype],
+            key_factors is not None,
+            *self._layout,
+            queries.device,
+        )
+        splits = max(1, launch.resident // (heads.keys * tiles))
+        partial, statistics, finished = self._memory(queries.device)
+        out = torch.empty((rows, heads.queries * heads.size), dtype=queries.dtype, device=queries.device)
+        launch.kernel(
+            out,
+            queries,
+            keys,
+            values,
+            position,
+            bias,
+            key_factors,
+            partial,
+            statistics,
+            finished,
+            queries.stride(0),
+            keys.stride(0),
+            bias.stride(0) if bias is not None and bias.dim() == 2 else 0,
+            rows,
+            tiles,
+            rule.scale,
+            rule.softcap or 0.0,
+            rule.window or 0,
+            self._least_steps,
+            grid=(splits * tiles, heads.keys),
+            block=(32 * launch.warps,),
+            shared=launch.shared,
+            dependent=True,
+        )
+        return out
+
+    def _fits(
+        self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, factors: Tensor | None
+    ) -> bool:
+        heads = self.rule.heads
+        dense = all(each.stride(-1) == 1 and each.stride(-2) == heads.size for each in (keys, values))
+        wide_enough = bias is None or (bias.dtype in _MASKS and bias.stride(-1) == 1)
+        same_type = bias is None or bias.dtype in (torch.bool, torch.float32, queries.dtype)
+        return (
+            dense
+            and wide_enough
+            and same_type
+            and heads.size % 16 == 0
+            and heads.size <= 256
+            and keys.stride(0) == values.stride(0)
+            and queries.is_contiguous()
+            and (factors is None or factors.dtype == torch.float32)
+            and on_kernel(queries, keys, values)
+        )
+
+    def _memory(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums and statistics of each block (of 16 rows), and counters, which every launch leaves at 0."""
+        if device not in self._scratch:
+            heads = self.rule.heads
+            problems = heads.keys * -(-MOST_ROWS * heads.group // 8)
+            blocks = problems + _MOST_BLOCKS * _multiprocessors(device)
+            self._scratch[device] = (
+                torch.empty(blocks * 16 * heads.size, device=device),
+                torch.empty(blocks * 16 * 2, device=device),
+                torch.zeros(problems, dtype=torch.int32, device=device),
+            )
+        return self._scratch[device]
+
+
+def reference_attention(
+    rule: AttentionRule,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    position: Tensor,
+    *,
+    bias: Tensor | None = None,
+    key_factors: Tensor | None = None,
+) -> Tensor:
+    """:meth:`DecodeAttention.__call__` in plain torch, in float32 (float64 where the queries are)."""
+    heads = rule.heads
+    rows, positions = queries.shape[0], keys.shape[-2]
+    wide = torch.float64 if queries.dtype == torch.float64 else torch.float32
+    grouped = queries.to(wide).reshape(rows, heads.keys, heads.group, heads.size)
+    scores = torch.einsum("rkgd,ksd->rkgs", grouped, keys.to(wide)) * rule.scale
+    if key_factors is not None:
+        scores = scores * key_factors[:positions].to(wide)
+    if rule.softcap is not None:
+        scores = rule.softcap * torch.tanh(scores / rule.softcap)
+    if bias is not None:
+        rows_of_bias = bias[..., :positions].reshape(-1, 1, 1, positions)
+        if bias.dtype == torch.bool:
+            scores = scores.masked_fill(~rows_of_bias, float("-inf"))
+        else:
+            scores = scores + rows_of_bias.to(wide)
+    places = torch.arange(positions, device=queries.device)
+    last = (position.reshape(1) + torch.arange(rows, device=queries.device))[:, None]
+    visible = places <= last
+    if rule.window is not None:
+        visible &= places > last - rule.window
+    scores = scores.masked_fill(~visible[:, None, None], float("-inf"))
+    weights = scores.softmax(dim=-1).nan_to_num()
+    written = (places < position.reshape(1) + rows)[:, None]
+    known = torch.where(written, values.to(wide), 0.0)
+    out = torch.einsum("rkgs,ksd->rkgd", weights, known)
+    return out.reshape(rows, heads.queries * heads.size).to(queries.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Launch:
+    """A kernel with how it is launched: ``resident`` blocks fill the GPU."""
+
+    kernel: Kernel
+    warps: int
+    shared: int
+    resident: int
+
+
+@functools.cache
+def _launch(
+    dtype: torch.dtype,
+    heads: Heads,
+    tile_rows: int,
+    mask: int,
+    factors: bool,
+    warps: int,
+    stages: int,
+    device: torch.device,
+) -> _Launch:
+    properties = torch.cuda.get_device_properties(device)
+    if not warps:
+        warps, stages = _layout(heads.size, properties)
+    options = {
+        "BFLOAT16": dtype == torch.bfloat16,
+        "HEAD": heads.size,
+        "GROUP": heads.group,
+        "WARPS": warps,
+        "STAGES": stages,
+        "TILE_ROWS": tile_rows,
+        "MASK": mask,
+        "FACTORS": factors,
+    }
+    source = layer_source("attention.cu", options)
+    kernel = source.kernel("decode_attention", "PPPPPPPPPPqqqiiffii", device=device)
+    shared = _shared_bytes(heads.size, warps, stages)
+    blocks = kernel.blocks_per_multiprocessor(32 * warps, shared)
+    return _Launch(
+        kernel=kernel,
+        warps=warps,
+        shared=shared,
+        resident=min(max(1, blocks), _MOST_BLOCKS) * _multiprocessors(device),
+    )
+
+
+def _multiprocessors(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def _shared_bytes(size: int, warps: int, stages: int) -> int:
+    """Stages of keys and values for each warp, and the queries."""
+    return (warps * stages * 2 * _STEP + 16) * (size + 8) * 2
+
+
+def _layout(size: int, properties: object) -> tuple[int, int]:
+    """Warps and stages: the most that leaves room for two blocks on a multiprocessor, else what fits."""
+    most = int(getattr(properties, "shared_memory_per_block_optin", 99 * 1024))
+    layouts = ((4, 3), (4, 2), (2, 2), (1, 2))
+    fitting = [each for each in layouts if _shared_bytes(size, *each) <= most - 1024]
+    two = [each for each in fitting if 2 * _shared_bytes(size, *each) <= most - 2048]
+    return (two or fitting)[0]
