@@ -28,6 +28,7 @@ from inference.events import (
     Event,
     ExplainRequest,
     Failed,
+    FindTextRequest,
     Finished,
     GenerateRequest,
     IndexRequest,
@@ -37,6 +38,7 @@ from inference.events import (
     ListMethodsRequest,
     ListModelsRequest,
     LoadRequest,
+    PageTextRequest,
     RelatedTokensRequest,
     RenderPageRequest,
     RenderRequest,
@@ -44,6 +46,7 @@ from inference.events import (
     ScoreRequest,
     SearchRequest,
     UnloadRequest,
+    WarmPagesRequest,
 )
 from inference.running import RunHandle
 
@@ -78,6 +81,9 @@ HANDLERS: dict[type[Request], str] = {
     IndexRequest: "inference.documents.handlers:index",
     SearchRequest: "inference.documents.handlers:search",
     RenderPageRequest: "inference.documents.handlers:render_page",
+    WarmPagesRequest: "inference.documents.handlers:warm_pages",
+    PageTextRequest: "inference.documents.handlers:page_text",
+    FindTextRequest: "inference.documents.handlers:find_text",
     AskRequest: "inference.documents.handlers:ask",
 }
 
@@ -159,7 +165,7 @@ class Session:
         from inference.models.loaded_model import release_memory
 
         if self.engine is not None:
-            self.engine.prefix = None
+            self.engine.free_cache()
         release_memory()
 
 

@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inference.documents.libraries import Libraries
-from inference.events import AskRequest, Event, IndexRequest, LibraryRequest, RenderPageRequest, SearchRequest
+from inference.events import (
+    AskRequest,
+    Event,
+    FindTextRequest,
+    IndexRequest,
+    LibraryRequest,
+    PageTextRequest,
+    RenderPageRequest,
+    SearchRequest,
+    WarmPagesRequest,
+)
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
+    from inference.documents.rendering import PageRenderer
     from inference.session import Session
 
 
@@ -36,12 +47,25 @@ def search(session: Session, request: SearchRequest, handle: RunHandle) -> Itera
 
 def render_page(session: Session, request: RenderPageRequest, handle: RunHandle) -> Iterator[Event]:
     """A page of a PDF as a picture -> PageRendered."""
-    from inference.documents.rendering import PageRenderer
-
-    if session.pages is None:
-        session.pages = PageRenderer()
     handle.check()
-    yield session.pages.render(request, handle)
+    yield _pages(session).render(request, handle)
+
+
+def warm_pages(session: Session, request: WarmPagesRequest, handle: RunHandle) -> Iterator[Event]:
+    """Start the process that draws pages."""
+    _pages(session).warm()
+    yield from ()
+
+
+def page_text(session: Session, request: PageTextRequest, handle: RunHandle) -> Iterator[Event]:
+    """The characters of a page -> PageText."""
+    handle.check()
+    yield _pages(session).text(request, handle)
+
+
+def find_text(session: Session, request: FindTextRequest, handle: RunHandle) -> Iterator[Event]:
+    """Where words stand in a PDF -> TextFound ..."""
+    yield from _pages(session).find(request, handle)
 
 
 def ask(session: Session, request: AskRequest, handle: RunHandle) -> Iterator[Event]:
@@ -55,3 +79,11 @@ def _libraries(session: Session) -> Libraries:
     if session.libraries is None:
         session.libraries = Libraries()
     return session.libraries
+
+
+def _pages(session: Session) -> PageRenderer:
+    from inference.documents.rendering import PageRenderer
+
+    if session.pages is None:
+        session.pages = PageRenderer()
+    return session.pages

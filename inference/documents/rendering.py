@@ -1,4 +1,6 @@
-"""Pages as pictures, rendered by PDFium in a process of its own, for views that mark passages on them."""
+"""Pages as pictures and as text, read by PDFium in a process of its own, for views that mark passages on
+them.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +8,32 @@ import contextlib
 import multiprocessing
 import threading
 import weakref
-from dataclasses import dataclass
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+import numpy as np
+
+from inference.documents.page_messages import Answer, Characters, Find, Found, Picture, Question
 from inference.documents.reader_process import Refused, end_with_parent
 from inference.errors import InvalidRequest, PasswordNeeded, UnreadableFile
-from inference.events import PageRendered, RenderPageRequest
+from inference.events import (
+    FindTextRequest,
+    PageRendered,
+    PageText,
+    PageTextRequest,
+    RenderPageRequest,
+    TextFound,
+)
 from inference.running import RunHandle
 
 _SECONDS = 20.0  # that one page may take
-_OPEN_FILES = 4  # that the process keeps open
-_UNIT = 100_000  # PDFium tells places in whole pixels: of a page this wide and high they are exact enough
-_MOST_PIXELS = 40_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Picture:
-    """One rendered page, as the process gives it."""
-
-    pages: int
-    width: int
-    height: int
-    points: tuple[float, float]
-    transform: tuple[float, float, float, float, float, float]
-    rgb: bytes
+_PAGES_AT_ONCE = 24  # that are looked through before a search can be cancelled
 
 
 class PageRenderer:
-    """Renders pages one after another in a child process, which is replaced when it dies or stands still.
+    """Renders and reads pages one after another in a child process, which is replaced when it dies or stands
+    still.
 
     Use it from one thread. The process ends with this object, and with the program.
     """
@@ -42,6 +41,10 @@ class PageRenderer:
     def __init__(self) -> None:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
+
+    def warm(self) -> None:
+        """Start the process now, so that the first page need not wait for it."""
+        self._start()
 
     def render(self, request: RenderPageRequest, handle: RunHandle) -> PageRendered:
         """The picture that a :class:`RenderPageRequest` asks for.
@@ -51,18 +54,8 @@ class PageRenderer:
             UnreadableFile: The page can't be rendered.
             InvalidRequest: There is no such page.
         """
-        pipe = self._start()
-        try:
-            pipe.send(request)
-            answer = self._receive(pipe, handle)
-        except (EOFError, OSError) as error:
-            self.close()
-            raise UnreadableFile("Showing the page ended the process that draws it.") from error
-        except BaseException:
-            self.close()
-            raise
-        if isinstance(answer, Refused):
-            raise _refusal(answer)
+        answer = self._ask(request, handle)
+        assert isinstance(answer, Picture)
         return PageRendered(
             run_id=request.run_id,
             file=request.file,
@@ -74,6 +67,60 @@ class PageRenderer:
             transform=answer.transform,
             rgb=answer.rgb,
         )
+
+    def text(self, request: PageTextRequest, handle: RunHandle) -> PageText:
+        """The characters that a :class:`PageTextRequest` asks for; raises what :meth:`render` does."""
+        answer = self._ask(request, handle)
+        assert isinstance(answer, Characters)
+        boxes = np.ascontiguousarray(answer.boxes, dtype="<f4").tobytes()
+        return PageText(
+            run_id=request.run_id, file=request.file, page=request.page, text=answer.text, boxes=boxes
+        )
+
+    def find(self, request: FindTextRequest, handle: RunHandle) -> Iterator[TextFound]:
+        """The places that a :class:`FindTextRequest` asks for; raises what :meth:`render` does."""
+        found = self._find(request, (request.first, request.first), handle)
+        pages, done = found.pages, 0
+        ahead = [*_spans(request.first + 1, pages), *_spans(1, request.first - 1)]
+        for first, last in ((request.first, request.first), *ahead):
+            if done:
+                found = self._find(request, (first, last), handle)
+            done += last - first + 1
+            for page, places in found.places or ((first, ()),):
+                yield TextFound(
+                    run_id=request.run_id,
+                    file=request.file,
+                    text=request.text,
+                    page=page,
+                    places=places,
+                    pages_done=done,
+                    pages=pages,
+                )
+
+    def _find(self, request: FindTextRequest, span: tuple[int, int], handle: RunHandle) -> Found:
+        handle.check()
+        first, last = span
+        question = Find(
+            file=request.file, text=request.text, password=request.password, first=first, last=last
+        )
+        answer = self._ask(question, handle)
+        assert isinstance(answer, Found)
+        return answer
+
+    def _ask(self, question: Question, handle: RunHandle) -> Answer:
+        pipe = self._start()
+        try:
+            pipe.send(question)
+            answer = self._receive(pipe, handle)
+        except (EOFError, OSError) as error:
+            self.close()
+            raise UnreadableFile("Showing the page ended the process that draws it.") from error
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(answer, Refused):
+            raise _refusal(answer)
+        return answer
 
     def close(self) -> None:
         """End the process now."""
@@ -95,7 +142,7 @@ class PageRenderer:
         theirs.close()
         return self._pipe
 
-    def _receive(self, pipe: Connection, handle: RunHandle) -> _Picture | Refused:
+    def _receive(self, pipe: Connection, handle: RunHandle) -> Answer:
         """Wait for the answer; a cancelled page is let go with its process only if it takes long."""
         waited = 0.0
         while not pipe.poll(0.05):
@@ -104,8 +151,13 @@ class PageRenderer:
                 handle.check()
             if waited > _SECONDS:
                 raise UnreadableFile(f"Drawing the page took more than {_SECONDS:.0f} seconds.")
-        answer: _Picture | Refused = pipe.recv()
+        answer: Answer = pipe.recv()
         return answer
+
+
+def _spans(first: int, last: int) -> list[tuple[int, int]]:
+    """The pages from ``first`` to ``last`` in stretches that are looked through at once."""
+    return [(at, min(at + _PAGES_AT_ONCE - 1, last)) for at in range(first, last + 1, _PAGES_AT_ONCE)]
 
 
 def _end(process: SpawnProcess) -> None:
@@ -127,101 +179,11 @@ def _refusal(refused: Refused) -> Exception:
 
 
 def serve(pipe: Connection) -> None:
-    """Render pages until the pipe closes: takes :class:`RenderPageRequest`, gives pictures or refusals."""
+    """Answer questions about pages until the pipe closes."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    files = _OpenFiles()
+    from inference.documents.page_drawing import OpenFiles, answer
+
+    files = OpenFiles()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
-            request: RenderPageRequest = pipe.recv()
-            pipe.send(_answer(files, request))
-
-
-def _answer(files: _OpenFiles, request: RenderPageRequest) -> _Picture | Refused:
-    import pypdfium2 as pdfium
-
-    from inference.documents.readers.document import UnreadableDocument
-
-    try:
-        return files.draw(request)
-    except UnreadableDocument as refusal:
-        return Refused(reason=refusal.reason, message=refusal.message)
-    except FileNotFoundError:
-        return Refused(reason="missing", message="The file is no longer there.")
-    except PermissionError:
-        return Refused(reason="forbidden", message="You may not read this file.")
-    except (pdfium.PdfiumError, MemoryError, OSError) as error:
-        return Refused(reason="damaged", message=f"The page can't be drawn ({error}).")
-
-
-class _OpenFiles:
-    """PDF files that were asked for lately; one that has changed on disk is opened again."""
-
-    def __init__(self) -> None:
-        self._files: dict[tuple[str, str | None, int], object] = {}
-
-    def draw(self, request: RenderPageRequest) -> _Picture:
-        """Render a page."""
-        import pypdfium2 as pdfium
-
-        from inference.documents.readers.document import UnreadableDocument
-
-        pdf = self._open(request.file, request.password)
-        assert isinstance(pdf, pdfium.PdfDocument)
-        if not 1 <= request.page <= len(pdf):
-            raise UnreadableDocument("page", f"The document has no page {request.page}.")
-        page = pdf[request.page - 1]
-        try:
-            width, height = page.get_size()
-            scale = min(request.width / max(width, 1.0), (_MOST_PIXELS / max(width * height, 1.0)) ** 0.5)
-            bitmap = page.render(scale=scale, rev_byteorder=True)
-            rows = bitmap.width * bitmap.n_channels
-            data = bytes(bitmap.buffer)
-            rgb = b"".join(
-                data[row * bitmap.stride : row * bitmap.stride + rows] for row in range(bitmap.height)
-            )
-            if bitmap.n_channels != 3:
-                raise UnreadableDocument("damaged", "The page has an unknown colour format.")
-            return _Picture(
-                pages=len(pdf),
-                width=bitmap.width,
-                height=bitmap.height,
-                points=(width, height),
-                transform=_transform(page),
-                rgb=rgb,
-            )
-        finally:
-            page.close()
-
-    def _open(self, file: str, password: str | None) -> object:
-        from pathlib import Path
-
-        from inference.documents.readers.pdf import open_pdf_file
-
-        path = Path(file)
-        key = (file, password, path.stat().st_mtime_ns)
-        pdf = self._files.pop(key, None)
-        if pdf is None:
-            pdf = open_pdf_file(path, password)
-        self._files[key] = pdf
-        while len(self._files) > _OPEN_FILES:
-            oldest = next(iter(self._files))
-            self._files.pop(oldest).close()  # type: ignore[attr-defined]
-        return pdf
-
-
-def _transform(page: object) -> tuple[float, float, float, float, float, float]:
-    """(a, b, c, d, e, f): the point (x, y) of user space stands at (ax + cy + e, bx + dy + f) of the
-    picture, whose width and height are 1; crop box and rotation included.
-    """
-    import ctypes
-
-    import pypdfium2.raw as pdfium_c
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        left, top = ctypes.c_int(), ctypes.c_int()
-        pdfium_c.FPDF_PageToDevice(page, 0, 0, _UNIT, _UNIT, 0, x, y, left, top)
-        return left.value / _UNIT, top.value / _UNIT
-
-    reach = 1000.0
-    (e, f), (ax, bx), (cy, dy) = place(0, 0), place(reach, 0), place(0, reach)
-    return (ax - e) / reach, (bx - f) / reach, (cy - e) / reach, (dy - f) / reach, e, f
+            pipe.send(answer(files, pipe.recv()))

@@ -98,6 +98,13 @@ from inference.events.models import (
     Quantization,
     UnloadRequest,
 )
+from inference.events.pages import (
+    FindTextRequest,
+    PageText,
+    PageTextRequest,
+    TextFound,
+    WarmPagesRequest,
+)
 from inference.events.why import (
     CompareMethodsRequest,
     DeletionCurve,
@@ -135,7 +142,6 @@ __all__ = [
     "AttentionRequest",
     "AttentionStarted",
     "BoundaryRequest",
-    "HealingBoundary",
     "Cancelled",
     "Candidate",
     "CitationMark",
@@ -154,9 +160,11 @@ __all__ = [
     "ExplanationPart",
     "ExplanationStarted",
     "Failed",
+    "FindTextRequest",
     "Finished",
     "GenerateRequest",
     "Granularity",
+    "HealingBoundary",
     "Hits",
     "IndexProgress",
     "IndexRequest",
@@ -186,6 +194,8 @@ __all__ = [
     "Overflow",
     "Overlap",
     "PageRendered",
+    "PageText",
+    "PageTextRequest",
     "ParameterSpec",
     "PerplexityMeasured",
     "PerplexityRequest",
@@ -219,8 +229,10 @@ __all__ = [
     "SteeringOptions",
     "TargetGranularity",
     "TargetSpan",
+    "TextFound",
     "TextSpan",
     "Token",
     "UnloadRequest",
+    "WarmPagesRequest",
     "to_json",
 ]

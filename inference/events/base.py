@@ -16,7 +16,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """Measured memory; GPU fields are 0 without a GPU."""
+    """Measured memory; GPU fields are 0 without a GPU. ``step`` is what the captured decode step holds beside
+    the KV cache: its buffers and its graphs.
+    """
 
     process: int = 0
     weights: int = 0
@@ -24,6 +26,7 @@ class MemoryUse:
     gpu_allocated: int = 0
     gpu_reserved: int = 0
     gpu_total: int = 0
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,8 @@ class Progress(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The run ended by itself. ``reason``: "stop" (end token), "stop-string", "length", "context-full", or
-    "done".
+    "done". ``path`` is how the last tokens were decoded: "captured" (one graph replay a token) or "plain",
+    and ``path_reason`` why not captured where that was to be expected.
     """
 
     event: ClassVar[str] = "finished"
@@ -71,6 +75,8 @@ class Finished(Event):
     seconds: Seconds = Seconds()
     tokens_per_second: float = 0.0
     memory: MemoryUse = MemoryUse()
+    path: str = "plain"
+    path_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

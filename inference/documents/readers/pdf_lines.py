@@ -46,7 +46,7 @@ def read_lines(page: pdfium.PdfPage) -> tuple[list[Line], bool]:
     """
     textpage = page.get_textpage()
     try:
-        codes, boxes = _characters(textpage)
+        codes, boxes = read_characters(textpage)
         turn = _quarter_turns(codes, boxes)
         turned = _turn(boxes, turn)
         lines = [
@@ -60,7 +60,8 @@ def read_lines(page: pdfium.PdfPage) -> tuple[list[Line], bool]:
     return lines, turn in (1, 3)
 
 
-def _characters(textpage: pdfium.PdfTextPage) -> tuple[NDArray[np.uint32], Boxes]:
+def read_characters(textpage: pdfium.PdfTextPage) -> tuple[NDArray[np.uint32], Boxes]:
+    """PDFium's code units of a page, and their boxes: shape (units, 4), NaN where there is no ink."""
     count = max(pdfium_c.FPDFText_CountChars(textpage), 0)
     codes = np.zeros(count, dtype=np.uint32)
     boxes = np.full((count, 4), np.nan, dtype=np.float32)
