@@ -1,7 +1,7 @@
 """RMS norm (Zhang and Sennrich, 2019) of a few rows, with the residual sum that stands before it in a layer.
 
-One kernel takes the place of the five to seven that the framework runs for ``residual + x`` and its norm. Each
-step is rounded as the framework's operations round it, so the outcome differs only where a sum's order does.
+One kernel takes the place of the five to seven that the framework runs for ``residual + x`` and its norm.
+Each step is rounded as the framework's operations round it, so the outcome differs only where a sum's order does.
 """
 
 from __future__ import annotations
