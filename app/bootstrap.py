@@ -16,6 +16,7 @@ from app.controllers.downloads import DownloadsController
 from app.controllers.examples import ExamplesController
 from app.controllers.explaining import ExplainingController
 from app.controllers.generation import Generation
+from app.controllers.healing import HealingController
 from app.controllers.looking import LookingController
 from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
@@ -164,6 +165,7 @@ class App(QObject):
         self._lock.unlock()
         window.hold_close(False)
         self.closed.emit(all(ended))
+        self.healing.close()
 
     def _make_workers(self) -> None:
         self.engine = Worker(self.options.make_engine, name="engine", parent=self)
@@ -259,6 +261,14 @@ class App(QObject):
             history=history,
             chat=self.chat,
             models=models.models,
+        self.healing = HealingController(
+            desk=self.engine_desk,
+            generation=self.generation,
+            models=models.models,
+            settings=models.settings,
+            model=models.healing,
+            parent=self,
+        )
             faults=faults,
             parent=self,
         )

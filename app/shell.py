@@ -15,6 +15,7 @@ from app.history import Conversation
 from inference.events import ModelLoaded, Progress
 from views.models.format import format_bytes
 from views.models.settings import Settings
+from views.models.steering import RAW
 
 if TYPE_CHECKING:
     from app.bootstrap import App
@@ -50,6 +51,8 @@ class Shell(QObject):
         loaded = self._app.models.models.loaded
         if loaded is not None:
             self._widgets.header.set_context(self._app.chat.context_used, loaded.context_length)
+        if self._widgets.chat.view == "raw" and len(self._app.models.transcript):
+            self._app.raw.render()
 
     @Slot()
     def show_busy(self, *_: object) -> None:
@@ -246,7 +249,10 @@ class Shell(QObject):
     @Slot()
     def show_steering(self) -> None:
         """Mark the spans that are turned down or up in the conversation."""
-        self._widgets.chat.text_view.set_tints(self._app.models.steering.tints())
+        tints, chat = self._app.steering.tints(), self._widgets.chat
+        chat.text_view.set_tints(tints)
+        chat.token_view.set_tints(tints)
+        chat.raw.set_tints(tints.get(RAW, ()))
 
     @Slot()
     def show_compare(self) -> None:

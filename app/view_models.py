@@ -12,6 +12,7 @@ from views.models.conversations import ConversationsModel
 from views.models.explaining import ExplanationModel
 from views.models.faults import FaultsModel
 from views.models.focus import FocusModel
+from views.models.healing import HealingModel
 from views.models.library import LibraryModel
 from views.models.looking import AttentionModel, LensModel
 from views.models.model_choice import ModelChoiceModel
@@ -49,6 +50,7 @@ class ViewModels:
     side_by_side: SideBySideModel
     lens: LensModel
     attention: AttentionModel
+    healing: HealingModel
 
     @classmethod
     def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
@@ -75,4 +77,5 @@ class ViewModels:
             side_by_side=SideBySideModel(),
             lens=LensModel(),
             attention=AttentionModel(),
+            healing=HealingModel(on=remembered.page.token_healing),
         )

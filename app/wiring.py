@@ -115,6 +115,7 @@ def _connect_documents(app: App) -> None:
     intents.source_opened.connect(pages.open_source)
     intents.citation_opened.connect(pages.open_citation)
     intents.picture_wanted.connect(pages.draw)
+    intents.find_requested.connect(pages.find)
     asking.answered.connect(pages.offer)
     libraries.opened.connect(pages.clear)
 
@@ -152,6 +153,8 @@ def _connect_steering(app: App) -> None:
     panel, steering, intents = app.widgets.steering, app.steering, app.widgets.intents
     intents.text_selected.connect(steering.take_selection)
     intents.system_prompt_changed.connect(steering.system_prompt_changed)
+    intents.raw_edited.connect(steering.note_raw_text)
+    intents.raw_edited.connect(app.healing.note_text)
     panel.regenerate_requested.connect(steering.regenerate)
     steering.told.connect(app.shell.tell)
     panel.compare_requested.connect(app.side_by_side.run)

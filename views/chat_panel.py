@@ -21,6 +21,7 @@ from views.empty_chat import EmptyChat
 from views.intents import ChatIntents
 from views.markdown import warm_up
 from views.models.focus import FocusModel, TokenSpan
+from views.models.healing import HealingModel
 from views.models.tokens import Measure
 from views.models.transcript import TranscriptModel
 from views.notice_bar import NoticeBar
@@ -47,6 +48,8 @@ class ChatPanel(QWidget):
         intents: ChatIntents,
         theme: Theme,
         parent: QWidget | None = None,
+        *,
+        healing: HealingModel | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("chatPanel")
@@ -57,7 +60,7 @@ class ChatPanel(QWidget):
         self.empty = EmptyChat(theme, self)
         self.text_view = TranscriptView(transcript, focus, intents, theme)
         self.token_view = TokenView(transcript, focus, intents, theme)
-        self.raw = RawPrompt(intents, theme, self)
+        self.raw = RawPrompt(intents, healing or HealingModel(), theme, self)
         self.composer = Composer(intents, theme, self)
         self.notice = NoticeBar(theme, self)
         self._view: ChatView = "text"

@@ -37,6 +37,8 @@ class ChatIntents(QObject):
     attach_requested = Signal()
     #: Raw mode was opened or needs fresh text: render the template.
     raw_text_wanted = Signal()
+    #: The raw text is now this one; None: it is no longer shown.
+    raw_edited = Signal(object)
     #: The system prompt is now this text.
     system_prompt_changed = Signal(str)
     #: Something small happened that the status line should say.

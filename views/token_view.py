@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt
 from PySide6.QtGui import (
     QGuiApplication,
@@ -15,9 +17,10 @@ from PySide6.QtGui import (
 
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, MessageId, TokenSpan
+from views.models.text_range import TextTint
 from views.models.tokens import Measure, measured, prominence
 from views.models.transcript import ShownMessage, TranscriptModel
-from views.paint import LEVELS, sequential_scale
+from views.paint import LEVELS, diverging, sequential_scale
 from views.piece_pictures import PiecePictures
 from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
@@ -41,6 +44,7 @@ class TokenView(ReadingArea):
         self.setAccessibleName("Tokens of the conversation")
         self._measure: Measure = "surprisal"
         self._asked: set[MessageId] = set()
+        self._steered: Mapping[MessageId, Sequence[TextTint]] = {}
         self._pictures = PiecePictures()
         model.tokens_changed.connect(self._tokens_changed)
         model.was_reset.connect(self._asked.clear)
@@ -53,6 +57,11 @@ class TokenView(ReadingArea):
     def set_measure(self, measure: Measure) -> None:
         """Colour by probability, entropy or surprisal."""
         self._measure = measure
+        self.viewport().update()
+
+    def set_tints(self, tints: Mapping[MessageId, Sequence[TextTint]]) -> None:
+        """Mark characters of messages that are turned down or up: a dashed line below their tokens."""
+        self._steered = tints
         self.viewport().update()
 
     # --- pieces
@@ -104,6 +113,8 @@ class TokenView(ReadingArea):
         if not isinstance(piece, TokenPiece):
             return
         self._pictures.paint(painter, item, piece, self._picture_key(item), self._paint_tokens)
+        for tint in self._steered.get(item.message.id, ()):
+            self._paint_steered(painter, item.message, piece, tint)
         current = self.focus_model.current
         if current is not None and current.message_id == item.message.id:
             for box in piece.boxes:
@@ -155,6 +166,23 @@ class TokenView(ReadingArea):
             painted.append((rect, tint.background, line, tint.underline if tint.weight else tint.background))
         piece.tints = (key, painted)
         return painted
+
+    def _paint_steered(
+        self, painter: QPainter, message: ShownMessage, piece: TokenPiece, tint: TextTint
+    ) -> None:
+        """The dashed line that the text view draws, too; its colour says how much less or more."""
+        colors, track = self.theme.colors, message.track
+        line = diverging(tint.strength, colors.surface, colors.text).underline
+        painter.setPen(QPen(line, 2, Qt.PenStyle.CustomDashLine))
+        pen = painter.pen()
+        pen.setDashPattern([2, 1.5])
+        painter.setPen(pen)
+        for box in piece.boxes:
+            span = box.cell.span
+            if span and track.start(span[0]) < tint.end and track.end(span[1] - 1) > tint.start:
+                painter.drawLine(
+                    box.rect.bottomLeft() - QPointF(0, 1), box.rect.bottomRight() - QPointF(0, 1)
+                )
 
     def _paint_focus(self, painter: QPainter, box: Box) -> None:
         painter.setPen(QPen(self.theme.color("accent"), 2))

@@ -22,6 +22,10 @@ class Beginning:
     tokens: tuple[Token, ...] = ()
     ids: tuple[int, ...] = ()
 
+    def for_model(self, model: str, writer: str) -> Beginning:
+        """The beginning as ``model`` reads it: the tokens of another ``writer`` mean nothing to it."""
+        return self if model == writer else replace(self, ids=())
+
     @property
     def reply_text(self) -> str:
         """What the engine has to read in place of ``ids``."""
@@ -46,12 +50,15 @@ def branch(text: str, tokens: Sequence[Token], index: int, candidate: Candidate)
         candidate: One of that token's candidates.
     """
     origin = len(text) - sum(len(token.text) for token in tokens)
-    kept = _with_held_text(tokens[:index])
+    owed = _owed(tokens)
+    kept = tuple(tokens[:index]) if owed else _with_held_text(tokens[:index])
+    left = max(0, owed - sum(len(token.data) for token in kept))
+    own = candidate.text.encode()[left:].decode(errors="ignore")
     chosen = replace(
         tokens[index],
         id=candidate.id,
         # A part of a character has no text of its own; it comes with the token that completes it.
-        text="" if "\ufffd" in candidate.text else candidate.text,
+        text="" if "\ufffd" in candidate.text else own,
         data=candidate.text.encode(),
         special=False,
         raw_logprob=candidate.raw_logprob,
@@ -59,6 +66,16 @@ def branch(text: str, tokens: Sequence[Token], index: int, candidate: Candidate)
     )
     tokens = (*kept, chosen)
     return _beginning(text[:origin] + "".join(token.text for token in tokens), tokens)
+
+
+def _owed(tokens: Sequence[Token]) -> int:
+    """Bytes at the beginning of a reply that stand in its prompt, because token healing cut them back there.
+
+    The prompt as it stands and the tokens of such a reply overlap, so the tokens cannot be put behind it.
+    """
+    data = b"".join(token.data for token in tokens if not token.special)
+    text = "".join(token.text for token in tokens if not token.special).encode()
+    return len(data) - len(text) if text and data.endswith(text) else 0
 
 
 def _with_held_text(tokens: Sequence[Token]) -> tuple[Token, ...]:
@@ -77,7 +94,7 @@ def _with_held_text(tokens: Sequence[Token]) -> tuple[Token, ...]:
 
 
 def _beginning(text: str, tokens: tuple[Token, ...]) -> Beginning:
-    exact = "".join(token.text for token in tokens) == text
+    exact = "".join(token.text for token in tokens) == text and not _owed(tokens)
     return Beginning(text=text, tokens=tokens, ids=tuple(token.id for token in tokens) if exact else ())
 
 

@@ -125,6 +125,7 @@ class Generation(QObject):
             candidates=settings.candidates,
             score_prompt=settings.score_prompt,
             overflow=settings.overflow,
+            token_healing=settings.token_healing and task.prompt is not None and not task.beginning.text,
         )
         writer.handle = self._desk.submit(request, writer.take, controls)
         self.busy_changed.emit(task.conversation)

@@ -23,8 +23,9 @@ from inference.running import RunHandle, new_run_id
 from views.models.controls import ControlsModel
 from views.models.focus import MessageId
 from views.models.model_choice import ModelChoiceModel
-from views.models.steering import SYSTEM, SteeredSpan, SteeringModel
-from views.models.text_range import TextRange
+from views.models.steering import RAW, SYSTEM, SteeredSpan, SteeringModel
+from views.models.text_range import TextRange, TextTint
+from views.models.text_units import edit_between
 from views.models.transcript import TranscriptModel
 
 #: Related words are looked up this long after the last change.
@@ -36,6 +37,7 @@ class SteeringController(QObject):
 
     A span belongs to a message, a control to a place in what the model reads: on another branch, or with a
     system prompt added, the controls are made anew. Spans of messages that are not shown wait for them.
+    Spans of the raw text move with it while it is edited; an edit that touches one lets it go.
     """
 
     told = Signal(str)
@@ -57,6 +59,7 @@ class SteeringController(QObject):
         self._models = models
         self._asking: RunHandle | None = None
         self._asked: tuple[object, ...] = ()
+        self._raw_text: str | None = None
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
@@ -77,6 +80,8 @@ class SteeringController(QObject):
     @Slot(object)
     def take_selection(self, selected: TextRange | None) -> None:
         """Text was selected; what the model reads can be steered, the last reply cannot yet."""
+        if selected is not None and self._is_raw_prompt(selected.message_id):
+            selected = TextRange(RAW, selected.start, selected.end)
         text = self._text(selected.message_id) if selected is not None else None
         if selected is None or text is None or self._is_last_reply(selected.message_id):
             self._model.set_selected(None)
@@ -94,6 +99,34 @@ class SteeringController(QObject):
         )
         self._model.set_spans(kept)
         self._apply()
+
+    @Slot(object)
+    def note_raw_text(self, text: str | None) -> None:
+        """The raw text is now this one; None: its editor is not shown."""
+        before = self._text(RAW)
+        self._raw_text = text
+        now = self._text(RAW)
+        if before != now and any(span.message_id == RAW for span in self._model.spans):
+            if before is not None and now is not None and not now.startswith(before):
+                self._move_raw(before, now)
+            self._apply()
+
+    def _move_raw(self, before: str, now: str) -> None:
+        """Carry the spans of the raw text over to another version of it."""
+        edit, kept = edit_between(before, now), []
+        for span in self._model.spans:
+            place = edit.moved(span.start, span.end) if span.message_id == RAW else (span.start, span.end)
+            if place is not None:
+                kept.append(replace(span, start=place[0], end=place[1]))
+        self._model.set_spans(tuple(kept))
+
+    def tints(self) -> dict[MessageId, list[TextTint]]:
+        """How the spans are marked, by message; those of the raw text under the prompt's message, too."""
+        found = self._model.tints()
+        prompt = self._transcript.messages[0] if self._raw and len(self._transcript) else None
+        if prompt is not None and RAW in found:
+            found[prompt.id] = [tint for tint in found[RAW] if tint.end <= len(prompt.text)]
+        return found
 
     @Slot()
     def regenerate(self) -> None:
@@ -182,7 +215,7 @@ class SteeringController(QObject):
             index = self._index(span.message_id)
             if index is None or span.factor == 1.0 or self._text_of(span) != span.text:
                 continue
-            number = None if self._raw else index
+            number = None if span.message_id == RAW else index
             found.append(AttentionControl(start=span.start, end=span.end, factor=span.factor, message=number))
         controls = self._controls.controls
         self._controls.set_controls(replace(controls, attention=tuple(found)))
@@ -191,7 +224,9 @@ class SteeringController(QObject):
     def _read_back(self) -> None:
         """Another conversation is shown: its spans are those of its controls."""
         self._model.set_selected(None)
-        spans = []
+        # A raw text that is about to begin a conversation of its own keeps its spans.
+        begins = self._raw_text is not None and not len(self._transcript)
+        spans = [span for span in self._model.spans if begins and span.message_id == RAW]
         for control in self._controls.controls.attention:
             message_id = self._message_at(control.message)
             text = self._text(message_id) if message_id is not None else None
@@ -221,12 +256,16 @@ class SteeringController(QObject):
     def _index(self, message_id: MessageId) -> int | None:
         if message_id == SYSTEM:
             return 0 if self._head else None
+        if message_id == RAW:
+            return None if self._text(RAW) is None else 0
         if message_id not in self._transcript or self._is_last_reply(message_id):
             return None
         return self._transcript.position(message_id) + self._head
 
     def _message_at(self, index: int | None) -> MessageId | None:
-        place = 0 if index is None else index - self._head
+        if index is None:
+            return RAW if self._raw else None
+        place = index - self._head
         if place < 0:
             return SYSTEM
         return self._transcript.messages[place].id if place < len(self._transcript) else None
@@ -234,10 +273,20 @@ class SteeringController(QObject):
     def _text(self, message_id: MessageId) -> str | None:
         if message_id == SYSTEM:
             return self._chat.system_prompt
+        if message_id == RAW:
+            return self._raw_text if self._raw_text is not None else self._raw_prompt
         return self._transcript.message(message_id).text if message_id in self._transcript else None
 
     def _text_of(self, span: SteeredSpan) -> str:
         return (self._text(span.message_id) or "")[span.start : span.end]
+
+    @property
+    def _raw_prompt(self) -> str | None:
+        """The prompt of an open raw conversation."""
+        return self._transcript.messages[0].text if self._raw and len(self._transcript) else None
+
+    def _is_raw_prompt(self, message_id: MessageId) -> bool:
+        return self._raw and len(self._transcript) > 0 and self._transcript.messages[0].id == message_id
 
     def _is_last_reply(self, message_id: MessageId) -> bool:
         reply = self._transcript.last_reply

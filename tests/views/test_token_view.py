@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication, QImage
 
 from views.models.focus import TokenSpan
+from views.models.text_range import TextTint
 from views.models.tokens import TokenTrack
 from views.models.transcript import ShownMessage
 from views.token_layout import TokenPiece
@@ -255,3 +256,20 @@ def test_what_is_painted_from_a_picture_looks_like_what_was_painted_first(
     shown.transcript.set_track("r", TokenTrack([make_token(0, "Other", probability=0.01)]))
     settle(view)
     assert differing(grab(), again) > 0.002
+
+
+def test_words_that_are_turned_down_have_a_dashed_line_below_their_tokens(view: TokenView) -> None:
+    def painted() -> QImage:
+        return view.viewport().grab().toImage()
+
+    def changed(token: int) -> bool:
+        at = center(view, "r", token)
+        around = (at.x() - 8, at.y() - 16, 16, 32)
+        return before.copy(*around) != after.copy(*around)
+
+    before = painted()
+    view.set_tints({"r": [TextTint(4, 8, -1.0, steered=True)], "other": [TextTint(0, 3, 1.0, steered=True)]})
+    after = painted()
+    text = "".join(token.text for token in view.model.message("r").track.tokens)
+    assert text[4:8] == "Nile"
+    assert [changed(token) for token in range(3)] == [False, True, False]

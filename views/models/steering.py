@@ -14,6 +14,8 @@ from views.models.text_range import TextRange, TextTint
 
 #: Stands for the system prompt, which is no message of the transcript.
 SYSTEM: Final = "system"
+#: Stands for the raw text: the one in the editor, or the prompt of a raw conversation.
+RAW: Final = "raw"
 #: The largest factor that a slider gives.
 STRONGEST: Final = 10.0
 
