@@ -30,6 +30,7 @@ from app.documents import Documents
 from app.engines import make_documents, make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
+from app.instance import Instance
 from app.profile import Profile, hub_cache
 from app.settings import SettingsFile
 from app.shell import Shell
@@ -82,6 +83,9 @@ class App(QObject):
         faults = FaultsModel()
         self.faults = FaultReporter(faults, parent=self)
         self._lock, second = options.profile.claim()
+        self.instance = Instance(options.profile, parent=self)
+        if not second:
+            self.instance.listen()
         self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=second)
         remembered = self._file.load()
         self.models = ViewModels.make(remembered, faults)
@@ -144,6 +148,7 @@ class App(QObject):
         if self._closed:
             return
         self._closed = True
+        self.instance.close()
         window = self.widgets.window
         self.remembering.note_conversation(self.chat.conversation)
         self.remembering.note_library(self.models.library.current)
@@ -160,12 +165,12 @@ class App(QObject):
         self.tracks.close()
         self.explaining.close()
         self.steering.close()
+        self.healing.close()
         self.collector.stop()
         self.history.close()
         self._lock.unlock()
         window.hold_close(False)
         self.closed.emit(all(ended))
-        self.healing.close()
 
     def _make_workers(self) -> None:
         self.engine = Worker(self.options.make_engine, name="engine", parent=self)
@@ -256,11 +261,6 @@ class App(QObject):
             model=models.side_by_side,
             parent=self,
         )
-        self.raw = RawController(
-            desk=self.engine_desk,
-            history=history,
-            chat=self.chat,
-            models=models.models,
         self.healing = HealingController(
             desk=self.engine_desk,
             generation=self.generation,
@@ -269,6 +269,11 @@ class App(QObject):
             model=models.healing,
             parent=self,
         )
+        self.raw = RawController(
+            desk=self.engine_desk,
+            history=history,
+            chat=self.chat,
+            models=models.models,
             faults=faults,
             parent=self,
         )

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.bootstrap import App, Options
 from app.faults import Hooks, start_log
+from app.instance import hand_over
 from app.launcher import DESKTOP_ID
 from app.profile import Profile
 
@@ -34,6 +35,8 @@ def run(*, profile: str | None, paths: tuple[str, ...], safe_mode: bool) -> int:
     place = Profile.under(Path(profile)) if profile else Profile.default()
     start_log(place.log_file)
     qt = make_application()
+    if hand_over(place, paths):
+        return 0
     app = App(qt, Options(profile=place, paths=paths, safe_mode=safe_mode))
     hooks = Hooks(app.faults)
     hooks.install(place.logs / "crash.log")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QUrl, Slot
+from PySide6.QtCore import QObject, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog
 
 from app.exporting import file_name
 from app.exporting_explanations import write_explanation
@@ -103,6 +103,18 @@ class Shell(QObject):
             self._app.chat.stop()
 
     @Slot(list)
+    def come_forward(self, paths: list[str]) -> None:
+        """The app was started again: this window takes what the new one was given."""
+        window = self._widgets.window
+        window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
+        window.show()
+        window.raise_()
+        window.activateWindow()
+        QApplication.alert(window)
+        if paths:
+            self.open_paths(paths)
+
+    @Slot(list)
     def open_paths(self, paths: list[str]) -> None:
         """Show dropped models in the picker, where loading them is one click; documents go into the open
         library. While the documents are shown, folders are documents, too.
@@ -145,6 +157,16 @@ class Shell(QObject):
     def open_shortcuts(self) -> None:
         """Show the keyboard shortcuts."""
         self._widgets.shortcuts.open_sheet()
+
+    @Slot()
+    def open_about(self) -> None:
+        """Show what this program is and which versions it runs with."""
+        self._widgets.about.open_sheet()
+
+    @Slot()
+    def open_licence(self) -> None:
+        """Show the app's licence."""
+        QDesktopServices.openUrl(QUrl("https://www.apache.org/licenses/LICENSE-2.0"))
 
     @Slot()
     def open_faults(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.view_models import ViewModels
+from views.about_view import AboutView
 from views.chat_panel import ChatPanel
 from views.compare_view import CompareView
 from views.conversation_list import ConversationList
@@ -49,6 +50,7 @@ class Widgets:
     picker: ModelPicker
     settings: SettingsView
     shortcuts: ShortcutsView
+    about: AboutView
     faults_bar: FaultsBar
     faults: FaultsView
     documents: DocumentsPanel
@@ -109,6 +111,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         picker=ModelPicker(models.models, theme, window),
         settings=SettingsView(models.settings, theme, window),
         shortcuts=ShortcutsView(window.actions(), theme, window),
+        about=AboutView(theme, window),
         faults_bar=faults_bar,
         faults=FaultsView(models.faults, theme, window),
         documents=documents,

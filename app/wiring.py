@@ -178,6 +178,8 @@ def _connect_sheets(app: App) -> None:
     window.action("openSettings").triggered.connect(shell.open_settings)
     window.action("showShortcuts").triggered.connect(shell.open_shortcuts)
     window.action("showFaults").triggered.connect(shell.open_faults)
+    window.action("showAbout").triggered.connect(shell.open_about)
+    widgets.about.licence_requested.connect(shell.open_licence)
     window.action("exportMarkdown").triggered.connect(shell.export_markdown)
     window.action("exportJson").triggered.connect(shell.export_json)
     widgets.settings.add_folder_requested.connect(shell.add_model_folder)
@@ -185,6 +187,7 @@ def _connect_sheets(app: App) -> None:
     widgets.faults_bar.details_requested.connect(shell.open_faults)
     widgets.faults_bar.action_requested.connect(shell.remedy)
     widgets.faults.open_log_requested.connect(shell.open_log)
+    app.instance.called.connect(shell.come_forward)
 
 
 def _connect_status(app: App) -> None:

@@ -101,6 +101,7 @@ def build_prompt(
         ContextFull: The prompt does not fit.
     """
     _check(request)
+    _check_ids(request.reply_ids, loaded.info.vocabulary)
     prompt = _assemble(loaded.tokenizer, table, request, request.messages)
     if getattr(request, "overflow", "stop") == "drop-oldest" and request.messages:
         wanted = max(room or 0, min(_wanted(request), loaded.context_length // _REPLY_SHARE))
@@ -143,6 +144,15 @@ def _check(request: GenerateRequest | ScoreRequest) -> None:
             raise EmptyPrompt("The message is empty.")
     elif not (request.prompt or request.reply_text or request.reply_ids):
         raise EmptyPrompt("The prompt is empty.")
+
+
+def _check_ids(ids: Sequence[int], vocabulary: int) -> None:
+    unknown = [token for token in ids if token < 0 or token >= vocabulary > 0]
+    if unknown:
+        raise InvalidRequest(
+            f"The beginning of the reply has a token {unknown[0]}, which the model does not have.",
+            hint="It was written by another model: give it as text.",
+        )
 
 
 def _wanted(request: GenerateRequest | ScoreRequest) -> int:

@@ -46,6 +46,7 @@ ACTIONS = (
     ActionSpec("openSettings", "Settings", "Ctrl+,", "Window"),
     ActionSpec("showShortcuts", "Keyboard shortcuts", "Ctrl+/", "Window"),
     ActionSpec("showFaults", "Problems", "", "Window"),
+    ActionSpec("showAbout", "About Model Loupe", "", "Window"),
     ActionSpec("quit", "Quit", "Ctrl+Q", "Window"),
 )
 
@@ -71,6 +72,8 @@ def make_actions(window: QWidget) -> dict[str, QAction]:
             action.setShortcut(QKeySequence(spec.keys))
         if spec.name == "quit":
             action.setMenuRole(QAction.MenuRole.QuitRole)
+        if spec.name == "showAbout":
+            action.setMenuRole(QAction.MenuRole.AboutRole)
         action.setVisible(spec.offered)
         window.addAction(action)
         actions[spec.name] = action

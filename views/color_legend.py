@@ -1,33 +1,52 @@
-"""What the tints of the token view mean: the scale with its ends, unit and underline weights."""
+"""What the tints of tokens mean: the scale with its ends, unit and underline weights."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from views.models.tokens import FULL_SCALE, Measure
 from views.paint import sequential_scale
-from views.theme import CAPTION, Theme
+from views.theme import CAPTION, GRID, Theme
 
+#: Width of the strip where the legend is no wider than it needs to be, px.
 _BAR = 96
+_STEPS = 24
 
 
 def scale_ends(measure: Measure) -> tuple[str, str]:
     """Words at the quiet and the loud end of the scale."""
     if measure == "probability":
-        return "1", "0"
+        return "100 %", "0 %"
     return "0", f"≥{FULL_SCALE[measure]:.0f} nats"
 
 
 class ColorLegend(QWidget):
-    """The sequential scale, left as expected, right unexpected."""
+    """The sequential scale, left as expected, right unexpected.
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    Args:
+        theme: Colours and fonts.
+        ground: What the tints lie on, a colour of the theme.
+        wide: Take all the room there is.
+    """
+
+    def __init__(
+        self,
+        theme: Theme,
+        parent: QWidget | None = None,
+        *,
+        ground: Literal["surface", "window"] = "surface",
+        wide: bool = False,
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("colorLegend")
-        self._theme = theme
+        self._theme, self._ground, self._wide = theme, ground, wide
         self._measure: Measure = "surprisal"
+        if wide:
+            self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         theme.changed.connect(self.update)
         self.set_measure("surprisal")
 
@@ -40,7 +59,8 @@ class ColorLegend(QWidget):
             {
                 "probability": "The model's own probability of the token, before all controls",
                 "entropy": "How undecided the model was before the token, in nats",
-                "surprisal": "Minus the logarithm of the model's own probability of the token, in nats",
+                "surprisal": "Minus the logarithm of the model's own probability of the token, in nats; "
+                f"{FULL_SCALE['surprisal']:.0f} nats are a probability of 0.0003",
             }[measure]
         )
         self.updateGeometry()
@@ -48,8 +68,8 @@ class ColorLegend(QWidget):
 
     def sizeHint(self) -> QSize:
         metrics = QFontMetrics(self._theme.font(CAPTION))
-        low, high = scale_ends(self._measure)
-        return QSize(metrics.horizontalAdvance(low) + metrics.horizontalAdvance(high) + _BAR + 20, 24)
+        words = sum(metrics.horizontalAdvance(end) for end in scale_ends(self._measure))
+        return QSize(words + _BAR + 5 * GRID, 6 * GRID)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -60,18 +80,21 @@ class ColorLegend(QWidget):
         painter.setFont(self._theme.font(CAPTION))
         metrics = painter.fontMetrics()
         low, high = scale_ends(self._measure)
-        left = metrics.horizontalAdvance(low) + 8
+        left = metrics.horizontalAdvance(low) + 2 * GRID
+        right = metrics.horizontalAdvance(high) + 2 * GRID
+        room = float(self.width() - left - right if self._wide else _BAR)
         painter.setPen(self._theme.color("muted"))
         middle = Qt.AlignmentFlag.AlignVCenter
         painter.drawText(QRectF(0, 0, left, self.height()), middle, low)
-        painter.drawText(QRectF(left + _BAR + 8, 0, self.width(), self.height()), middle, high)
-        colors = self._theme.colors
-        scale = sequential_scale(colors.surface, colors.text)
-        top, steps = self.height() / 2 - 6, 24
-        step = _BAR / steps
-        for number in range(steps):
-            tint = scale[round(number / (steps - 1) * (len(scale) - 1))]
-            rect = QRectF(left + number * step, top, step + 0.5, 12)
+        painter.drawText(QRectF(left + room + 2 * GRID, 0, right, self.height()), middle, high)
+        self._paint_strip(painter, QRectF(left, self.height() / 2 - 6, room, 12))
+
+    def _paint_strip(self, painter: QPainter, strip: QRectF) -> None:
+        scale = sequential_scale(getattr(self._theme.colors, self._ground), self._theme.colors.text)
+        step = strip.width() / _STEPS
+        for number in range(_STEPS):
+            tint = scale[round(number / (_STEPS - 1) * (len(scale) - 1))]
+            rect = QRectF(strip.left() + number * step, strip.top(), step + 0.5, strip.height())
             painter.fillRect(rect, tint.background)
             if tint.weight:
                 painter.setPen(QPen(tint.underline, tint.weight))

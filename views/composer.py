@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QTool
 
 from views.intents import ChatIntents
 from views.keys import FieldKeys
-from views.theme import READING, Theme
+from views.theme import CAPTION, READING, Theme
 
 SendKey = Literal["enter", "ctrl-enter"]
 _MOST_LINES = 9
@@ -37,7 +37,7 @@ class Composer(QWidget):
         attach.clicked.connect(intents.attach_requested)
         self._hint = QLabel(self._box)
         self._hint.setProperty("tone", "faint")
-        self._hint.setProperty("size", "caption")
+        self._hint.setFont(theme.font(CAPTION))
         self.send_button = self._button("sendButton", "Send", "send", theme)
         self.send_button.setProperty("kind", "send")
         theme.set_icon(self.send_button, "send", "on_accent")

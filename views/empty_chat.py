@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from views.theme import Theme
+from views.theme import TITLE, Theme
 
 #: Example prompts that the built-in model can take, too: a title, and the text that goes into the input.
 EXAMPLES = (
@@ -33,8 +33,7 @@ class EmptyChat(QWidget):
         super().__init__(parent)
         self.setObjectName("emptyChat")
         self._title = QLabel(self)
-        self._title.setProperty("size", "title")
-        self._title.setFont(theme.font(20, bold=True))
+        self._title.setFont(theme.font(TITLE, bold=True))
         self._title.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self._text = QLabel(self)
         self._text.setProperty("tone", "muted")

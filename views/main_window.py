@@ -47,7 +47,7 @@ _MENU = (
     ("exportMarkdown", "exportJson"),
     ("toggleTokens", "rawMode", "explainSelection"),
     ("showConversations", "showInspector", "showMonitor", "resetLayout"),
-    ("openSettings", "showShortcuts", "showFaults"),
+    ("openSettings", "showShortcuts", "showFaults", "showAbout"),
     ("quit",),
 )
 

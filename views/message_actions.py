@@ -86,7 +86,7 @@ class MessageActions(QWidget):
         self._continue = self._button("continueReply", "continue", "Continue this reply", self._emit_continue)
         self._stop = self._button("stopReply", "stop", "Stop (Esc)", intents.stop_requested.emit)
         self._note = ElidedLabel(self)
-        self._note.setProperty("size", "caption")
+        self._note.setFont(theme.font(CAPTION))
         for widget in (self._previous, self._branch, self._next, self._copy, self._edit):
             row.addWidget(widget)
         for widget in (self._regenerate, self._continue, self._stop):

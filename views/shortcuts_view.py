@@ -19,7 +19,7 @@ class ShortcutsView(Sheet):
     """Shortcuts by group, with a field to search them.
 
     Args:
-        actions: Actions of the window; those without a shortcut are left out.
+        actions: Actions of the window; those without a shortcut, and those that are hidden now, are left out.
         theme: Colours and fonts.
         parent: The window that it opens over.
     """
@@ -57,7 +57,7 @@ class ShortcutsView(Sheet):
                 ", ".join(key.toString(QKeySequence.SequenceFormat.NativeText) for key in action.shortcuts()),
             )
             for action in self._actions
-            if action.shortcuts()
+            if action.shortcuts() and action.isVisible()
         ]
         found += [("Inspector", "First, second, … tab of the inspector", "Alt+1 … Alt+9")]
         found += [(group, title, keys) for keys, title, group in VIEW_KEYS]

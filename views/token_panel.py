@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QStackedWid
 
 from inference.events import Candidate
 from views.candidate_table import CandidateTable
+from views.color_legend import ColorLegend
 from views.legend import Legend, LegendItem
 from views.models.candidates import CandidatesModel, TokenPlace, format_probability, visible_token
 from views.models.focus import FocusModel, MessageId, TokenSpan
@@ -17,7 +18,6 @@ from views.models.running_perplexity import RunningPerplexity
 from views.models.tokens import surprisal
 from views.models.transcript import TranscriptModel
 from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note, tool_button
-from views.scale_legend import ScaleLegend
 from views.surprisal_plot import SurprisalPlot
 from views.theme import CAPTION, GRID, TITLE, Theme
 from views.throttle import Throttle
@@ -98,7 +98,7 @@ class TokenPanel(QStackedWidget):
         page = ScrollPage()
         page.column.addWidget(heading("Surprisal along the text, in nats", self._theme))
         page.column.addWidget(self.plot)
-        page.column.addWidget(ScaleLegend("surprisal", self._theme))
+        page.column.addWidget(ColorLegend(self._theme, ground="window", wide=True))
         self._perplexity_text = note("", self._theme)
         self._perplexity_text.setToolTip(
             "exp of the mean surprisal: as undecided as between so many equal tokens."

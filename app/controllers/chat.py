@@ -68,6 +68,10 @@ class ChatController(QObject):
         ending = next((message.ending for message in reversed(path) if message.ending.prompt_tokens), None)
         return ending.prompt_tokens + ending.new_tokens if ending is not None else 0
 
+    @property
+    def _model_name(self) -> str:
+        return self._models.loaded.info.name if self._models.loaded is not None else ""
+
     # --- which conversation
 
     @Slot()
@@ -147,6 +151,7 @@ class ChatController(QObject):
             return
         stored = self._history.message(message)
         beginning = whole(stored.text, self._history.reply(message).tokens)
+        beginning = beginning.for_model(self._model_name, stored.model)
         self._history.reopen_reply(message)
         self._history.save_reply(message, beginning.text, keep_tokens=len(beginning.tokens))
         self._show_again(message, beginning)
@@ -192,10 +197,12 @@ class ChatController(QObject):
         shown_message = self._transcript.message(message)
         token = self._transcript.token(message, index)
         candidate = next((c for c in token.candidates if c.id == candidate_id), None) if token else None
-        parent = self._history.message(message).parent
+        stored = self._history.message(message)
+        parent = stored.parent
         if candidate is None or parent is None or shown_message.role != "assistant" or not self._ready():
             return
         beginning = self._beginning_of_branch(shown_message, index, candidate)
+        beginning = beginning.for_model(self._model_name, stored.model)
         self._generation.stop([message])
         self._reply(parent, beginning, in_place_of=message)
 
@@ -236,9 +243,8 @@ class ChatController(QObject):
     ) -> None:
         beginning = beginning or Beginning()
         conversation = self._history.message(parent).conversation
-        model = self._models.loaded.info.name if self._models.loaded is not None else ""
         message = self._history.add_message(
-            conversation, parent, "assistant", beginning.text, state="streaming", model=model
+            conversation, parent, "assistant", beginning.text, state="streaming", model=self._model_name
         )
         if beginning.tokens:
             self._history.save_reply(message.id, beginning.text, beginning.tokens)

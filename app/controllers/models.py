@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import islice
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -9,6 +11,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.controllers.generation import Generation
 from app.desk import Desk
 from app.faults import FaultReporter
+from inference.documents.readers.formats import SUFFIXES
 from inference.events import (
     ENDINGS,
     Event,
@@ -29,6 +32,10 @@ from views.models.faults import Fault
 from views.models.format import format_bytes
 from views.models.model_choice import LoadChoice, ModelChoiceModel
 from views.models.settings import SettingsModel
+
+_WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth")
+#: So many folders of a dropped one are looked into.
+_FOLDERS = 200
 
 
 class ModelsController(QObject):
@@ -192,10 +199,19 @@ class ModelsController(QObject):
 
 
 def is_model(path: Path) -> bool:
-    """Whether a dropped file or folder looks like a model; documents do not."""
-    if path.is_dir():
-        return True
-    return path.suffix.lower() in (".gguf", ".safetensors", ".bin", ".pt", ".pth")
+    """Whether a dropped file or folder looks like a model; documents do not.
+
+    A folder with neither a model nor documents counts as one, so that it is said what is missing in it.
+    """
+    if not path.is_dir():
+        return path.suffix.lower() in _WEIGHTS
+    found = False
+    for _, folders, files in islice(os.walk(path), _FOLDERS):
+        if any(Path(name).suffix.lower() in _WEIGHTS for name in files) or "tokenizer.json" in files:
+            return True
+        found = found or any(Path(name).suffix.lower() in SUFFIXES for name in files)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return not found
 
 
 def as_fault(failed: Failed) -> Fault:

@@ -261,6 +261,46 @@ def test_a_dropped_model_is_chosen_and_inspected(
     assert app.models.models.row_of(str(folder)) >= 0
 
 
+@pytest.mark.parametrize(
+    ("files", "mode"),
+    [
+        (("notes.md", "deep/paper.pdf"), "documents"),
+        (("README.md", "deep/model.safetensors"), "chat"),
+        ((), "chat"),
+    ],
+    ids=["documents", "a model with its readme", "nothing"],
+)
+def test_a_folder_dropped_on_the_chat_is_what_it_holds(
+    start: Start, tmp_path: Path, files: tuple[str, ...], mode: str
+) -> None:
+    app = start()
+    folder = tmp_path / "dropped"
+    (folder / "deep").mkdir(parents=True)
+    for name in files:
+        (folder / name).write_text("text")
+    app.widgets.intents.paths_dropped.emit([str(folder)])
+    assert app.widgets.window.mode == mode
+    assert (app.models.models.row_of(str(folder)) >= 0) == (mode == "chat")
+
+
+@pytest.mark.qt_log_ignore(r"does not support raise", extend=True)
+def test_a_later_start_brings_this_window_to_the_front_with_its_files(start: Start, tmp_path: Path) -> None:
+    app = start()
+    app.widgets.window.showMinimized()
+    (tmp_path / "small.gguf").touch()
+    app.instance.called.emit([str(tmp_path / "small.gguf")])
+    assert not app.widgets.window.isMinimized()
+    assert app.widgets.picker.isVisible()
+    assert app.models.models.row_of(str(tmp_path / "small.gguf")) >= 0
+
+
+def test_about_is_in_the_menu(start: Start) -> None:
+    app = start()
+    app.widgets.window.action("showAbout").trigger()
+    assert app.widgets.about.isVisible()
+    assert "torch" in app.widgets.about.text.text()
+
+
 def test_unloading_frees_the_model_and_says_so(start: Start, fake_session: Any, qtbot: Any) -> None:
     app = start()
     app.widgets.window.action("unloadModel").trigger()

@@ -219,6 +219,23 @@ def test_continuing_an_ended_reply_leaves_its_end_token_out(app: App) -> None:
     assert [t.index for t in app.history.reply(app.reply.id).tokens] == [0, 1, 2]
 
 
+def test_another_models_reply_is_continued_and_branched_as_text(app: App) -> None:
+    app.say("Which?")
+    known = loaded(app.session)
+    app.models.set_loaded(replace(known, info=replace(known.info, name="another")))
+    app.chat.continue_reply(app.reply.id)
+    app.done()
+    assert (app.asked.reply_ids, app.asked.reply_text) == ((), "It is the Nile.")
+    app.models.set_loaded(known)
+    app.say("And then?")
+    app.models.set_loaded(replace(known, info=replace(known.info, name="another")))
+    candidate = app.reply.track[1].candidates[0]
+    app.chat.branch_from_candidate(app.reply.id, 1, candidate.id)
+    app.done()
+    assert app.asked.reply_ids == ()
+    assert app.asked.reply_text == "It" + candidate.text
+
+
 def test_an_edited_reply_is_continued_from_its_text(app: App) -> None:
     app.say("Where?")
     app.chat.edit(app.reply.id, "In Egypt,")
@@ -395,7 +412,9 @@ def test_a_raw_text_is_continued_as_it_is_in_a_conversation_of_its_own(app: App)
 def test_an_interrupted_reply_is_offered_to_be_continued_after_a_start(app: App) -> None:
     conversation = app.history.create("cut")
     ask = app.history.add_message(conversation.id, None, "user", "Long?")
-    reply = app.history.add_message(conversation.id, ask.id, "assistant", "It is", state="streaming")
+    reply = app.history.add_message(
+        conversation.id, ask.id, "assistant", "It is", state="streaming", model="fake"
+    )
     tokens = tuple(app.session.token(0, i, piece, 0.5) for i, piece in enumerate(("It", " is")))
     app.history.save_reply(reply.id, "It is", tokens)
     app.listing.load()

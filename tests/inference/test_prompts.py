@@ -170,6 +170,8 @@ class TestRefusals:
             ({"messages": chat("  \n")}, EmptyPrompt),
             ({"prompt": "a", "messages": chat("b")}, InvalidRequest),
             ({"prompt": "a", "reply_ids": (9,), "reply_text": "b"}, InvalidRequest),
+            ({"prompt": "a", "reply_ids": (9, 10_000_000)}, InvalidRequest),
+            ({"prompt": "a", "reply_ids": (-1,)}, InvalidRequest),
         ],
     )
     def test_requests_without_sense(

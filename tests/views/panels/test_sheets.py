@@ -127,6 +127,14 @@ def test_a_changed_shortcut_is_listed_as_it_is(window: QWidget, theme: Theme) ->
     assert ("Inspector", "Do it", "Ctrl+Shift+J") in view.rows()
 
 
+def test_an_action_that_is_hidden_now_is_not_listed(window: QWidget, theme: Theme) -> None:
+    action = QAction("Do it", window)
+    action.setShortcut(QKeySequence("Ctrl+J"))
+    action.setVisible(False)
+    view = ShortcutsView([action], theme, window)
+    assert "Do it" not in {title for _, title, _ in view.rows()}
+
+
 def test_shortcuts_can_be_searched(window: QWidget, theme: Theme, qtbot: QtBot) -> None:
     view = ShortcutsView(make_actions(window).values(), theme, window)
     view.open_sheet()
