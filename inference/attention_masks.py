@@ -24,12 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from inference.errors import InvalidRequest, NotAvailable
+from inference.models import exceptions
 
 #: What a model takes as ``attention_mask``: one 4-D mask, or one for each kind of layer.
 Masks: TypeAlias = "Tensor | dict[str, Tensor | None]"
 
-_NO_ATTENTION = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
-_TWO_DIMENSIONAL = frozenset({"bloom"})
 _RECURRENT = frozenset({"linear_attention", "conv", "mamba", "recurrent", "moe", "mlp"})
 
 
@@ -41,32 +40,28 @@ class MaskLayout:
     takes a single mask) and the number of keys a query sees, itself included (None: all before it).
     ``chunk`` is the length of the blocks that "chunked_attention" is confined to. ``layer_kinds`` has one
     name a layer. ``recurrent`` says that some layers carry a state instead of keys, so that a prefix
-    cannot be cut short.
+    cannot be cut short. ``own_masks`` says that the model makes its masks itself
+    (:mod:`inference.score_bias`).
     """
 
     windows: tuple[tuple[str | None, int | None], ...]
     layer_kinds: tuple[str, ...]
     chunk: int | None = None
     recurrent: bool = False
+    own_masks: bool = False
 
 
 def mask_layout(config: Any) -> MaskLayout:
     """Read the layout off a model's configuration.
 
     Raises:
-        NotAvailable: The architecture has no attention, or builds its position bias from a two-dimensional
-            mask.
+        NotAvailable: The architecture has no attention.
     """
     config = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
     family = str(config.model_type)
-    if family in _NO_ATTENTION:
+    if family in exceptions.WITHOUT_ATTENTION:
         raise NotAvailable(
             f"Attention control is not available for {family}: the architecture has no attention to control."
-        )
-    if family in _TWO_DIMENSIONAL:
-        raise NotAvailable(
-            f"Attention control is not available for {family}: "
-            "its position bias (ALiBi) is built from a two-dimensional mask."
         )
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
@@ -86,6 +81,7 @@ def mask_layout(config: Any) -> MaskLayout:
         layer_kinds=tuple(kinds),
         chunk=getattr(config, "attention_chunk_size", None) if "chunked_attention" in attending else None,
         recurrent=bool(set(kinds) & _RECURRENT),
+        own_masks=exceptions.masks_of_its_own(config),
     )
 
 
@@ -245,3 +241,13 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise NotAvailable("The layers of this architecture could not be told apart.")
+
+
+def stack_owner(model: nn.Module) -> nn.Module:
+    """The module that holds the decoder layers: ids in, normed hidden states out.
+
+    Raises:
+        NotAvailable: See :func:`decoder_layers`.
+    """
+    stack = decoder_layers(model)
+    return next(module for module in model.modules() if stack in module.children())

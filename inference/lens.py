@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import decoder_layers
+from inference.attention_masks import decoder_layers, stack_owner
 from inference.errors import InvalidRequest, NotAvailable
 from inference.events import Event, LensRequest, LensRow, LensStarted, ScoreRequest
 from inference.running import RunHandle
@@ -196,8 +196,7 @@ def look(head: OutputHead, states: Tensor, followed: Sequence[int | None]) -> Ro
 
 def _norm_after(model: Any) -> nn.Module:
     """The module beside the blocks that is called after the last of them, found by running one token."""
-    stack = decoder_layers(model)
-    parent = next(module for module in model.modules() if stack in module.children())
+    stack, parent = decoder_layers(model), stack_owner(model)
     called: list[nn.Module] = []
 
     def note(module: nn.Module, *_: Any) -> None:

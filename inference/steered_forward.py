@@ -31,6 +31,7 @@ from inference.attention_masks import (
 )
 from inference.events import AttentionControl, SteeringOptions
 from inference.related_tokens import with_neighbours
+from inference.score_bias import biased_scores
 from inference.steering import TokenSpan, is_neutral, key_bias, token_factors
 
 
@@ -112,6 +113,10 @@ def steered(
 
     bias = key_bias(factors)
     assert bias is not None
+    if layout.own_masks:
+        with biased_scores(model, torch.tensor([list(bias)], device=table.device), layers):
+            yield None
+        return
     mask = masks(bias)
     if layers is None:
         yield mask

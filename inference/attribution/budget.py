@@ -40,7 +40,8 @@ class Budget:
         config = model.config.get_text_config(decoder=True)
         element = torch.finfo(model.dtype).bits // 8 if model.dtype.is_floating_point else 4
         hidden = int(config.hidden_size)
-        inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+        inner = getattr(config, "intermediate_size", None) or 4 * hidden
+        inner = int(max(inner) if isinstance(inner, (list, tuple)) else inner)
         heads = int(getattr(config, "num_attention_heads", None) or 1)
         size = int(getattr(config, "head_dim", None) or hidden // heads)
         self._position = (10 * hidden + 3 * inner + 4 * heads * size) * element

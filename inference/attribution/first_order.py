@@ -92,6 +92,8 @@ def _through_softmax(task: Task) -> Tensor:
     )
     with reading as logits:
         values = task.objective.values(logits)[0]
+        if not values.requires_grad:  # no mask passed by; the plain estimate may still have a gradient
+            raise NotAvailable("This architecture's masks carry no gradient.")
         return torch.stack([taps.take() for _ in gradients_in_turn(task, values, taps.anchor)])
 
 

@@ -53,8 +53,8 @@ def problem_with(method: Method, reader: Reader) -> NotAvailable | None:
         return reader.problem
     if method is target_rows and not reader.shares_prefixes:
         return NotAvailable(
-            "AtMan in the target's rows is not available for this architecture: some layers carry a state, "
-            "so a reading cannot begin at the target."
+            "AtMan in the target's rows is not available for this architecture: some layers carry a state or "
+            "share their keys, so a reading cannot begin at the target."
         )
     return None
 

@@ -28,12 +28,14 @@ from inference.attention_masks import (
     mask_layout,
     masks_in_layers,
     scaled_keys,
+    stack_owner,
 )
 from inference.attribution.differentiable import differentiable_layers, recomputed_layers
 from inference.attribution.prefix_layer import PrefixLayer
 from inference.attribution.softmax_taps import SoftmaxTaps
 from inference.errors import NotAvailable
 from inference.events import SteeringMode
+from inference.score_bias import biased_scores
 from inference.steering import REMOVED
 
 
@@ -83,6 +85,8 @@ class Reader:
             self._layout = mask_layout(model.config)
         except NotAvailable as problem:
             self.problem = problem
+        base = model.base_model
+        self._decoder: Any = base if base is not model else stack_owner(model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._prefix: list[tuple[Tensor, Tensor]] = []
 
@@ -193,6 +197,9 @@ class Reader:
             )
 
         bias = factors.log_bias()
+        if self.layout.own_masks:
+            stack.enter_context(biased_scores(self.model, bias, layers))
+            return self._call(ids, keep, cache=cache, embeddings=embeddings)
         masks = masks_of(bias)
         if layers is not None:
             neutral = masks_of(torch.zeros_like(bias))
@@ -214,7 +221,7 @@ class Reader:
         cache = self._shared(start) if start else None
         self._count(ids)
         with torch.no_grad():
-            output = self.model.base_model(
+            output = self._decoder(
                 input_ids=ids, past_key_values=cache, use_cache=cache is not None, return_dict=True
             )
         states: Tensor = output.last_hidden_state

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inference.models import exceptions
+
 Config = Mapping[str, Any]
 
 #: Where no config says how many positions a model can tell apart (state-space models have no limit).
@@ -13,9 +15,6 @@ UNKNOWN_CONTEXT = 4096
 
 #: Scalings of the rotary embedding after which ``max_position_embeddings`` is already the scaled length.
 _ALREADY_SCALED = frozenset({"default", "su", "longrope", "llama3", "mrope", "proportional"})
-
-#: Families without attention: their state does not grow with the text.
-_NO_ATTENTION = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def context_length(config: Config) -> int:
         default=UNKNOWN_CONTEXT,
     )
     rope = config.get("rope_scaling") or config.get("rope_parameters")
-    if not isinstance(rope, Mapping) or "gemma3" in str(config.get("model_type")):
+    if not isinstance(rope, Mapping) or str(config.get("model_type")).startswith(exceptions.SCALED_LENGTH):
         return positions
     kind = rope.get("rope_type") or rope.get("type") or "default"
     factor = rope.get("factor")
@@ -102,7 +101,7 @@ def context_length(config: Config) -> int:
 
 def has_attention(config: Config) -> bool:
     """Whether any layer attends to earlier tokens."""
-    return config.get("model_type") not in _NO_ATTENTION
+    return exceptions.attends(config)
 
 
 def kv_shape(config: Config) -> KvShape:
@@ -134,10 +133,8 @@ def _values_per_layer(config: Config) -> int:
 def _kv_heads(config: Config, heads: int) -> int:
     attention = config.get("attn_config")
     nested = first_int(attention, "kv_n_heads") if isinstance(attention, Mapping) else 0
-    if config.get("model_type") == "falcon" and not config.get("new_decoder_architecture"):
+    if config.get("model_type") in exceptions.ONE_KEY_HEAD and not config.get("new_decoder_architecture"):
         return 1 if config.get("multi_query", True) else heads
-    if config.get("model_type") == "gpt_bigcode" and config.get("multi_query", True):
-        return 1
     named = first_int(
         config, "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "multi_query_group_num"
     )
@@ -149,28 +146,15 @@ def _layer_kinds(config: Config, layers: int) -> list[str]:
     kinds = config.get("layer_types") or config.get("layers_block_type")
     if isinstance(kinds, list) and len(kinds) == layers:
         return ["full_attention" if kind in ("attention", "hybrid") else str(kind) for kind in kinds]
-    model_type = str(config.get("model_type"))
-    if model_type == "jamba":
-        period, offset = (
-            first_int(config, "attn_layer_period", default=8),
-            first_int(config, "attn_layer_offset", default=4),
-        )
+    if period := first_int(config, "attn_layer_period"):  # Jamba
+        offset = first_int(config, "attn_layer_offset", default=4)
         return ["full_attention" if i % period == offset else "mamba" for i in range(layers)]
     if not first_int(config, "sliding_window") or config.get("use_sliding_window") is False:
         return ["full_attention"] * layers
-    if model_type.startswith("qwen"):
-        first = (
-            first_int(config, "max_window_layers", default=28) if config.get("use_sliding_window") else layers
-        )
+    if "max_window_layers" in config:  # Qwen
+        first = first_int(config, "max_window_layers") if config.get("use_sliding_window") else layers
         return ["full_attention" if i < first else "sliding_attention" for i in range(layers)]
-    if model_type == "gemma2":
-        return ["full_attention" if i % 2 else "sliding_attention" for i in range(layers)]
-    if model_type.startswith(("gemma3", "cohere2")):
-        pattern = first_int(
-            config,
-            "sliding_window_pattern",
-            "_sliding_window_pattern",
-            default=6 if "gemma" in model_type else 4,
-        )
-        return ["full_attention" if (i + 1) % pattern == 0 else "sliding_attention" for i in range(layers)]
+    usual = exceptions.WINDOW_PERIODS.get(str(config.get("model_type")), 0)
+    if period := first_int(config, "sliding_window_pattern", "_sliding_window_pattern", default=usual):
+        return ["full_attention" if (i + 1) % period == 0 else "sliding_attention" for i in range(layers)]
     return ["sliding_attention"] * layers

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from inference import machine
 from inference.errors import OutOfMemory
 from inference.events import Device, MemoryEstimate, Quantization
-from inference.models import architecture
+from inference.models import architecture, exceptions
 from inference.models.checkpoints import TensorHeader
 from inference.models.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
 from inference.models.packing import bytes_held, stored_method, stored_quantization
@@ -34,9 +34,6 @@ _EMBEDDING = re.compile(r"(^|\.)(\w*embed\w*|wte|wpe|token_embd\w*|position_embd
 _EXPERTS = re.compile(
     r"\.experts\.|_exps\.|block_sparse_moe\.(input|output)_linear|\.router\.|\.gate\.weight$|gate_inp"
 )
-
-#: Families whose layers are a class of their own, which bitsandbytes does not replace.
-_OWN_LINEAR_CLASS = frozenset({"falcon"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,15 +152,14 @@ def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str) -> i
 def _mask_bytes(files: ModelFiles) -> int:
     """Bytes of the causal masks that a few old families keep: one for each pair of positions."""
     config = files.text_config
-    masks = {"gpt_neo": architecture.layer_count(config), "gpt_bigcode": 1}.get(
-        str(config.get("model_type")), 0
-    )
+    kept = exceptions.MASK_BUFFERS.get(str(config.get("model_type")))
+    masks = {"each layer": architecture.layer_count(config), "one": 1}.get(kept or "", 0)
     return masks * architecture.context_length(config) ** 2
 
 
 def can_shrink(files: ModelFiles) -> bool:
     """Whether bitsandbytes knows the classes of the model's layers."""
-    return files.text_config.get("model_type") not in _OWN_LINEAR_CLASS
+    return files.text_config.get("model_type") not in exceptions.OWN_LINEAR_CLASS
 
 
 def is_linear(tensor: TensorHeader) -> bool:

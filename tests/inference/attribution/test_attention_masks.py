@@ -202,7 +202,12 @@ def test_every_family_takes_the_masks(family: str, prompt_ids: list[int]) -> Non
     assert (steered[9:] - neutral[9:]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize(("family", "reason"), [("Mamba", "no attention"), ("Bloom", "two-dimensional")])
-def test_other_architectures_say_why_they_cannot(family: str, reason: str) -> None:
-    with pytest.raises(NotAvailable, match=reason):
-        mask_layout(getattr(transformers, family + "Config")())
+def test_architectures_without_attention_say_why_they_cannot() -> None:
+    with pytest.raises(NotAvailable, match="no attention"):
+        mask_layout(transformers.MambaConfig())
+
+
+def test_architectures_that_make_their_masks_themselves_are_known() -> None:
+    assert mask_layout(transformers.BloomConfig()).own_masks
+    assert mask_layout(transformers.FalconConfig(alibi=True)).own_masks
+    assert not mask_layout(transformers.FalconConfig(alibi=False)).own_masks

@@ -76,9 +76,14 @@ DBRX = {
 }
 
 #: What a family can't do, by column of the table; the test then wants the app to say why.
-NO_ATTENTION = frozenset({"prefix", "steering", "AtMan", "attention maps"})
+NO_ATTENTION = frozenset(
+    {"prefix", "steering", "attention maps"}
+    | {"atman", "atman-coarse-to-fine", "atman-target-rows", "atman-first-order"}
+)
 #: A state that is carried along can't be taken back to where a prompt changes.
-STATEFUL = frozenset({"prefix"})
+STATEFUL = frozenset({"prefix", "atman-target-rows"})
+#: Layers that share keys can't be read from the middle on.
+SHARED = frozenset({"prefix after a change", "atman-target-rows"})
 #: A window that has moved on has forgotten the keys that an earlier place needs.
 WINDOWED = frozenset({"prefix after a change"})
 
@@ -178,7 +183,7 @@ FAMILIES = {
             laurel_rank=4,
             activation_sparsity_pattern=None,
             altup_num_inputs=2,
-            lacks=WINDOWED,
+            lacks=SHARED,
         ),
         _family("Falcon 7B", "falcon", "one KV head, parallel blocks"),
         _family(
@@ -459,13 +464,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names: tuple[str, ...] = tuple(FAMILIES)
     else:
         names = REPRESENTATIVES
-    column = metafunc.definition.get_closest_marker("column")
-    faults = {name: FAMILIES[name].faults.get(column.args[0] if column is not None else "") for name in names}
-    metafunc.parametrize(
-        "case",
-        [
-            pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=fault)] if fault else [])
-            for name, fault in faults.items()
-        ],
-        indirect=True,
-    )
+    metafunc.parametrize("case", names, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Known faults must fail, so that one that is mended is noticed."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
+        column = item.get_closest_marker("column")
+        if name in FAMILIES and column is not None:
+            fault = FAMILIES[name].faults.get(column.args[0])
+            if fault:
+                item.add_marker(pytest.mark.xfail(strict=True, reason=fault))
