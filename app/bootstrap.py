@@ -25,6 +25,7 @@ from app.controllers.remembering import RememberingController
 from app.controllers.side_by_side import SideBySideController
 from app.controllers.steering import SteeringController
 from app.controllers.tracks import TracksController
+from app.controllers.two_prompts import TwoPromptsController
 from app.desk import Desk
 from app.documents import Documents
 from app.engines import make_documents, make_engine, make_librarian
@@ -259,6 +260,16 @@ class App(QObject):
             controls=models.controls,
             models=models.models,
             model=models.side_by_side,
+            parent=self,
+        )
+        self.two_prompts = TwoPromptsController(
+            desk=self.engine_desk,
+            chat=self.chat,
+            transcript=models.transcript,
+            controls=models.controls,
+            models=models.models,
+            explanation=models.explanation,
+            model=models.two_prompts,
             parent=self,
         )
         self.healing = HealingController(

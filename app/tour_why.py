@@ -83,7 +83,7 @@ def steer(visit: Visit) -> None:
     both = app.models.side_by_side
     visit.wait(lambda: not both.running, "both replies", 60)
     visit.check(not both.problem, f"both replies were written: {both.problem}")
-    visit.check(visit.find("compareView").isVisible(), "compareView is shown")
+    visit.check(visit.find("withWithoutView").isVisible(), "withWithoutView is shown")
     visit.shoot("with-and-without")
     app.widgets.compare.close_sheet()
     app.models.steering.set_spans(())

@@ -24,6 +24,7 @@ from views.models.side_by_side import SideBySideModel
 from views.models.sources import SourcesModel
 from views.models.steering import SteeringModel
 from views.models.transcript import TranscriptModel
+from views.models.two_prompts import TwoPromptsModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class ViewModels:
     lens: LensModel
     attention: AttentionModel
     healing: HealingModel
+    two_prompts: TwoPromptsModel
 
     @classmethod
     def make(cls, remembered: Remembered, faults: FaultsModel) -> ViewModels:
@@ -78,4 +80,5 @@ class ViewModels:
             lens=LensModel(),
             attention=AttentionModel(),
             healing=HealingModel(on=remembered.page.token_healing),
+            two_prompts=TwoPromptsModel(),
         )

@@ -26,6 +26,7 @@ from views.status_line import StatusLine
 from views.steering_panel import SteeringPanel
 from views.theme import Theme
 from views.token_panel import TokenPanel
+from views.two_prompts_panel import TwoPromptsPanel
 from views.why_panel import WhyPanel
 
 
@@ -54,6 +55,7 @@ class Widgets:
     faults_bar: FaultsBar
     faults: FaultsView
     documents: DocumentsPanel
+    two_prompts: TwoPromptsPanel
     document_intents: DocumentIntents
 
 
@@ -91,6 +93,8 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         models.library, models.answers, models.sources, models.page, document_intents, theme
     )
     window.add_mode("documents", "Documents", documents, whole=True)
+    two_prompts = TwoPromptsPanel(models.two_prompts, theme)
+    window.add_mode("compare", "Compare", two_prompts, whole=True)
     faults_bar = FaultsBar(models.faults, theme)
     window.add_banner(faults_bar)
     return Widgets(
@@ -115,5 +119,6 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         faults_bar=faults_bar,
         faults=FaultsView(models.faults, theme, window),
         documents=documents,
+        two_prompts=two_prompts,
         document_intents=document_intents,
     )

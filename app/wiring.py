@@ -19,6 +19,7 @@ def connect(app: App) -> None:
     _connect_panels(app)
     _connect_why(app)
     _connect_steering(app)
+    _connect_two_prompts(app)
     _connect_lens(app)
     _connect_sheets(app)
     _connect_status(app)
@@ -162,6 +163,15 @@ def _connect_steering(app: App) -> None:
     app.side_by_side.wanted.connect(app.shell.show_compare)
     app.widgets.compare.cancel_requested.connect(app.side_by_side.cancel)
     app.models.steering.changed.connect(app.shell.show_steering)
+
+
+def _connect_two_prompts(app: App) -> None:
+    panel, controller = app.widgets.two_prompts, app.two_prompts
+    panel.run_requested.connect(controller.run)
+    panel.cancel_requested.connect(controller.cancel)
+    panel.question_requested.connect(controller.take_question)
+    panel.example_requested.connect(controller.show_example)
+    controller.told.connect(app.shell.tell)
 
 
 def _connect_lens(app: App) -> None:

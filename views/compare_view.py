@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTextEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from views.models.side_by_side import SideBySideModel
-from views.paint import diverging
 from views.panel_parts import Ink, heading, note
+from views.reply_text import ReplyText
 from views.sheet import Sheet
-from views.theme import READING, Theme
+from views.theme import Theme
 from views.throttle import Throttle
-
-#: A token this much likelier (in nats) has the full colour.
-_FULL = 4.0
 
 
 class CompareView(Sheet):
@@ -28,17 +24,15 @@ class CompareView(Sheet):
 
     def __init__(self, model: SideBySideModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__("With and without", theme, width=980, height=520, parent=parent)
-        self.setObjectName("compareView")
+        self.setObjectName("withWithoutView")
         self._model, self._theme = model, theme
-        self._texts: list[QTextEdit] = []
+        self._texts: list[ReplyText] = []
         row = QHBoxLayout()
         for side in model.sides:
             column = QVBoxLayout()
             column.addWidget(heading(side.title, theme))
-            text = QTextEdit()
-            text.setReadOnly(True)
-            text.setAccessibleName(f"Reply {side.title.lower()} the factors")
-            text.setFont(theme.font(READING))
+            text = ReplyText(f"Reply {side.title.lower()} the factors", theme)
+            text.setObjectName(f"reply{side.title}")
             self._texts.append(text)
             column.addWidget(text, 1)
             row.addLayout(column, 1)
@@ -69,18 +63,8 @@ class CompareView(Sheet):
         self._stop.setVisible(self._model.running)
         self._problem.setText(self._model.problem)
         self._problem.setVisible(bool(self._model.problem))
-        colors = self._theme.colors
-        both = self._model.differing()
-        for side, text, different in zip(self._model.sides, self._texts, both, strict=True):
-            text.clear()
-            cursor = QTextCursor(text.document())
-            for index, token in enumerate(side.tokens):
-                look = QTextCharFormat()
-                shift = side.shift(index)
-                if shift is not None:
-                    tint = diverging(shift / _FULL, colors.surface, colors.text)
-                    look.setBackground(tint.background)
-                look.setToolTip(side.words(index))
-                ended = self._model.sides[0].done and self._model.sides[1].done
-                look.setFontUnderline(index in different and ended)
-                cursor.insertText(token.text, look)
+        ended = self._model.sides[0].done and self._model.sides[1].done
+        for side, text, different in zip(
+            self._model.sides, self._texts, self._model.differing(), strict=True
+        ):
+            text.show_side(side, different if ended else set())

@@ -180,7 +180,7 @@ class RawPrompt(QWidget):
             cursor = QTextCursor(self.editor.document())
             cursor.setPosition(start)
             cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
-            mark.cursor, mark.format = cursor, look  # type: ignore[attr-defined]
+            mark.cursor, mark.format = cursor, look
             found.append(mark)
         self.editor.setExtraSelections(found)
 

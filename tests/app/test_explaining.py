@@ -480,7 +480,7 @@ def test_a_reply_with_and_without_factors_side_by_side(app: App, fake_session: A
     app.models.side_by_side.sides[0].tokens.clear()
     child(app, "compareSteering").click()
     qtbot.waitUntil(lambda: not app.models.side_by_side.running)
-    assert child(app, "compareView").isVisible()
+    assert child(app, "withWithoutView").isVisible()
     without, steered = fake_session.of(GenerateRequest)[before:]
     assert without.controls.attention == ()
     assert len(steered.controls.attention) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -14,9 +14,12 @@ from inference.events import Token
 
 @dataclass(slots=True, kw_only=True)
 class Side:
-    """One reply. ``elsewhere`` holds each token's raw log-probability under the other setting, once known."""
+    """One reply. ``elsewhere`` holds each token's raw log-probability under the other setting, once known;
+    ``other`` names that setting.
+    """
 
     title: str
+    other: str = "under the other setting"
     tokens: list[Token] = field(default_factory=list)
     elsewhere: list[float | None] = field(default_factory=list)
     done: bool = False
@@ -36,7 +39,16 @@ class Side:
         token = self.tokens[index]
         words = f"{token.text!r}: {math.exp(token.raw_logprob):.4f} here"
         other = self.elsewhere[index] if index < len(self.elsewhere) else None
-        return words if other is None else f"{words}, {math.exp(other):.4f} under the other setting"
+        return words if other is None else f"{words}, {math.exp(other):.4f} {self.other}"
+
+    @property
+    def summary(self) -> str:
+        """How likely the reply is here and under the other setting, in words; empty before that is known."""
+        if not self.tokens or len(self.elsewhere) < len(self.tokens):
+            return ""
+        here = sum(token.raw_logprob for token in self.tokens)
+        there = sum(value for value in self.elsewhere if value is not None)
+        return f"log-probability {here:.2f} nats here, {there:.2f} {self.other}"
 
 
 class SideBySideModel(QObject):
@@ -66,7 +78,7 @@ class SideBySideModel(QObject):
         return differing(*([token.id for token in side.tokens] for side in self.sides))
 
 
-def differing(left: Sequence[int], right: Sequence[int]) -> tuple[set[int], set[int]]:
+def differing(left: Sequence[Hashable], right: Sequence[Hashable]) -> tuple[set[int], set[int]]:
     """Positions in two sequences that a longest common alignment leaves over."""
     gone, new = set(range(len(left))), set(range(len(right)))
     for block in SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks():
