@@ -45,3 +45,5 @@ class DocumentIntents(QObject):
     citation_opened = Signal(int, int)
     #: The page view needs a picture of its page that is so many pixels wide.
     picture_wanted = Signal(int)
+    #: Look for these words in the document that is shown; none: stop looking.
+    find_requested = Signal(str)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QImage,
+    QMouseEvent,
     QPainter,
     QPaintEvent,
     QPen,
@@ -21,6 +22,9 @@ from views.models.page import PageModel
 from views.theme import GRID, Theme
 
 _MARK = "#ffd84d"  # a text marker's yellow: the paper is white in both themes
+_FOUND, _FOUND_HERE = "#ffd9a8", "#ff9f40"  # places of the words that are looked for, and the one shown
+_SELECTED = "#a8cbff"
+_REACH = 12.0  # points from a character within which the mouse selects it
 _PAUSE_MS = 120
 
 
@@ -44,9 +48,12 @@ class PageCanvas(QScrollArea):
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
         self._pause.timeout.connect(self._sharpen)
-        self._to_show = False
+        self._to_show = self._found_to_show = False
         model.changed.connect(self._show)
         model.opened.connect(self._opened)
+        model.found_shown.connect(self._show_found)
+        for signal in (model.selected, model.found_changed):
+            signal.connect(self._paper.update)
         model.zoom_changed.connect(self._resize_paper)
         self.viewport().installEventFilter(self)
 
@@ -79,7 +86,17 @@ class PageCanvas(QScrollArea):
         self._resize_paper()
         if self._model.state == "picture" and self._to_show:
             self._to_show = False
-            self._show_marks()
+            self._show_area(self._paper.marked_area())
+        if self._model.state == "picture" and self._found_to_show:
+            self._show_found()
+
+    def _show_found(self) -> None:
+        """Bring the place that was found into sight, once its page is there."""
+        area = self._paper.found_area()
+        self._found_to_show = area.isEmpty()
+        if not area.isEmpty():
+            self._to_show = False
+            self._show_area(area)
 
     def _resize_paper(self, *_: object) -> None:
         self._paper.set_width(self._width())
@@ -91,9 +108,8 @@ class PageCanvas(QScrollArea):
         if self._model.state == "picture" and self.isVisible():
             self.picture_wanted.emit(self.wanted_width())
 
-    def _show_marks(self) -> None:
-        """Bring the marks into sight, with some of what stands above them."""
-        area = self._paper.marked_area()
+    def _show_area(self, area: QRectF) -> None:
+        """Bring a part of the page into sight, with some of what stands above it."""
         if area.isEmpty():
             self.verticalScrollBar().setValue(0)
             return
@@ -111,6 +127,8 @@ class _Paper(QWidget):
         self._model, self._theme = model, theme
         self._picture: PageRendered | None = None
         self._pixmap = QPixmap()
+        self._anchor: int | None = None
+        self.setMouseTracking(True)
 
     def show_page(self) -> None:
         """Take over the model's picture."""
@@ -135,6 +153,48 @@ class _Paper(QWidget):
             area = area.united(shape.boundingRect())
         return area
 
+    def found_area(self) -> QRectF:
+        """Where the words are that are looked for."""
+        area = QRectF()
+        for shape in self._on_paper(self._model.found_shapes()[1]):
+            area = area.united(shape.boundingRect())
+        return area
+
+    # --- selecting
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._anchor = self._character_at(event.position())
+            self._model.select(0, 0)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._anchor is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            here = self._character_at(event.position(), within=float("inf"))
+            if here is not None:
+                self._model.select(min(self._anchor, here), max(self._anchor, here) + 1)
+        elif not event.buttons():
+            over = self._character_at(event.position()) is not None
+            self.setCursor(Qt.CursorShape.IBeamCursor if over else Qt.CursorShape.ArrowCursor)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._anchor = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        here = self._character_at(event.position())
+        characters = self._model.characters
+        if here is not None and characters is not None:
+            self._model.select(*characters.word_at(here))
+
+    def _character_at(self, place: QPointF, within: float = _REACH) -> int | None:
+        """The character under the mouse."""
+        characters = self._model.characters
+        if characters is None or not self.width() or not self.height():
+            return None
+        point = self._model.point_at(place.x() / self.width(), place.y() / self.height())
+        return characters.nearest(*point, within)
+
+    # --- painting
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
@@ -147,6 +207,15 @@ class _Paper(QWidget):
         painter.setBrush(QColor(_MARK))
         for shape in self._on_paper(strong):
             painter.drawPolygon(shape)
+        others, shown = self._model.found_shapes()
+        for color, shapes in (
+            (_FOUND, others),
+            (_FOUND_HERE, shown),
+            (_SELECTED, self._model.selected_shapes()),
+        ):
+            painter.setBrush(QColor(color))
+            for shape in self._on_paper(shapes):
+                painter.drawPolygon(shape)
         painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_SourceOver)
         self._paint_passage(painter, self._on_paper(passage))
         painter.setBrush(Qt.BrushStyle.NoBrush)

@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontMetrics, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from inference.events import Source
 from views.document_intents import DocumentIntents
+from views.find_bar import FindBar
 from views.models.page import PageModel
 from views.page_canvas import PageCanvas
 from views.panel_parts import Ink, tool_button
@@ -49,12 +50,14 @@ class PageView(QWidget):
         self.larger = tool_button(theme, "new", "Larger (Ctrl++)", "zoomIn")
         self.back = tool_button(theme, "reset", "Back to the passage, as wide as the view", "backToPassage")
         self.copy = tool_button(theme, "copy", "Copy the passage", "copyPassage")
+        self.search = tool_button(theme, "search", "Find in this document (Ctrl+F)", "findWords")
         self.canvas = PageCanvas(model, theme)
         self.text = QTextBrowser()
         self.text.setObjectName("passageText")
         self.text.setAccessibleName("Passage")
         self.text.setFrameShape(QFrame.Shape.NoFrame)
         self.text.document().setDocumentMargin(4 * GRID)
+        self.find = FindBar(model, intents, self.text, theme)
         self._words = Ink("", theme, tone="muted", wrap=True)
         self._words.setObjectName("pageNote")
         self._password = _PagePassword(model, intents)
@@ -66,6 +69,7 @@ class PageView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self._bar())
+        column.addWidget(self.find)
         column.addWidget(self._stack, 1)
         self._connect()
         self._show()
@@ -83,8 +87,8 @@ class PageView(QWidget):
         row.addWidget(self._name, 1)
         for widget in (self.previous, self._place, self.next, self.smaller, self._zoom, self.larger):
             row.addWidget(widget)
-        row.addWidget(self.back)
-        row.addWidget(self.copy)
+        for widget in (self.back, self.search, self.copy):
+            row.addWidget(widget)
         return bar
 
     def _note_page(self) -> QWidget:
@@ -105,18 +109,23 @@ class PageView(QWidget):
         self.larger.clicked.connect(lambda: model.zoom_by(1))
         self.back.clicked.connect(self._back)
         self.copy.clicked.connect(self._copy)
+        self.search.clicked.connect(self._toggle_find)
         for keys, slot in (
             ("PgUp", lambda: model.go_to(model.number - 1)),
             ("PgDown", lambda: model.go_to(model.number + 1)),
             ("Ctrl++", lambda: model.zoom_by(1)),
             ("Ctrl+=", lambda: model.zoom_by(1)),
             ("Ctrl+-", lambda: model.zoom_by(-1)),
+            ("Ctrl+F", self._open_find),
+            ("Ctrl+C", self._copy),
+            ("Ctrl+A", self._select_all),
         ):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
         model.changed.connect(self._show)
         model.zoom_changed.connect(self._show_bar)
+        model.selected.connect(self._show_copy)
         self.canvas.picture_wanted.connect(self._intents.picture_wanted)
 
     def _show(self) -> None:
@@ -145,6 +154,9 @@ class PageView(QWidget):
         ):  # fmt: skip
             widget.setVisible(paged)
         self.copy.setVisible(model.source is not None)
+        self.search.setVisible(paged or model.state == "text")
+        if model.state == "empty" and not self.find.isHidden():
+            self.find.close_bar()
         self._place.setVisible(model.state != "empty")
         self.previous.setEnabled(model.number > 1)
         self.next.setEnabled(model.number < model.pages)
@@ -167,10 +179,34 @@ class PageView(QWidget):
             self._model.open_source(self._model.source, as_picture=self._model.state != "text")
 
     def _copy(self) -> None:
-        from PySide6.QtGui import QGuiApplication
+        """What is selected, or else the passage."""
+        model = self._model
+        selected = self.text.textCursor().selectedText().replace("\u2029", "\n")
+        words = selected if model.state == "text" else model.selected_text
+        if not words and model.source is not None:
+            words = model.source.text
+        if words:
+            QGuiApplication.clipboard().setText(words)
 
-        if self._model.source is not None:
-            QGuiApplication.clipboard().setText(self._model.source.text)
+    def _show_copy(self) -> None:
+        words = "Copy what is selected (Ctrl+C)" if self._model.selected_text else "Copy the passage (Ctrl+C)"
+        self.copy.setToolTip(words)
+
+    def _select_all(self) -> None:
+        if self._model.state == "text":
+            self.text.selectAll()
+        elif self._model.characters is not None:
+            self._model.select(0, len(self._model.characters.text))
+
+    def _open_find(self) -> None:
+        if self._model.state != "empty":
+            self.find.open_bar()
+
+    def _toggle_find(self) -> None:
+        if self.find.isHidden():
+            self._open_find()
+        else:
+            self.find.close_bar()
 
 
 class _PagePassword(QWidget):

@@ -10,7 +10,18 @@ from app.controllers.asking import AskingController
 from app.controllers.libraries import Passwords
 from app.controllers.models import as_fault
 from app.desk import Desk
-from inference.events import Event, Failed, PageRendered, RenderPageRequest, Source
+from inference.events import (
+    Event,
+    Failed,
+    FindTextRequest,
+    PageRendered,
+    PageText,
+    PageTextRequest,
+    RenderPageRequest,
+    Source,
+    TextFound,
+    WarmPagesRequest,
+)
 from inference.running import RunHandle, new_run_id
 from views.models.page import PageModel
 
@@ -38,6 +49,8 @@ class PagesController(QObject):
         self._desk, self._asking, self._model = desk, asking, model
         self._passwords = passwords
         self._drawing: RunHandle | None = None
+        self._reading: RunHandle | None = None
+        self._finding: RunHandle | None = None
 
     @Slot(object)
     def open_source(self, source: Source) -> None:
@@ -77,15 +90,62 @@ class PagesController(QObject):
         if self._model.state == "password" and self._model.file == file and self._model.source is not None:
             self.open_source(self._model.source)
 
+    @Slot(str)
+    def find(self, words: str) -> None:
+        """Look for words in the document that is shown."""
+        self._desk.drop(self._finding)
+        self._finding = None
+        self._model.look_for(words)
+        if words and self._model.file:
+            request = FindTextRequest(
+                run_id=new_run_id(),
+                file=self._model.file,
+                text=words,
+                first=max(self._model.number, 1),
+                password=self._passwords.get(self._model.file),
+            )
+            self._finding = self._desk.submit(request, self._take_found)
+
     @Slot()
     def clear(self) -> None:
-        """Show nothing."""
-        self._desk.drop(self._drawing)
+        """Show nothing, and be ready to show a page at once."""
+        for handle in (self._drawing, self._reading, self._finding):
+            self._desk.drop(handle)
         self._model.clear()
+        self._desk.submit(WarmPagesRequest(run_id=new_run_id()), _hear_nothing)
 
     def _take(self, events: tuple[Event, ...]) -> None:
         for event in events:
             if isinstance(event, PageRendered):
                 self._model.set_picture(event)
+                self._read_characters()
             elif isinstance(event, Failed):
                 self._model.set_fault(as_fault(event))
+
+    def _read_characters(self) -> None:
+        """Have the characters of the page that is shown read, for selecting."""
+        model, known = self._model, self._model.characters
+        if known is not None and (known.file, known.page) == (model.file, model.number):
+            return
+        self._desk.drop(self._reading)
+        request = PageTextRequest(
+            run_id=new_run_id(),
+            file=model.file,
+            page=model.number,
+            password=self._passwords.get(model.file),
+        )
+        self._reading = self._desk.submit(request, self._take_characters)
+
+    def _take_characters(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, PageText):
+                self._model.set_characters(event)
+
+    def _take_found(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, TextFound):
+                self._model.add_found(event)
+
+
+def _hear_nothing(events: tuple[Event, ...]) -> None:
+    """A start that fails is told by the first page that is wanted."""

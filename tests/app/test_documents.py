@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Iterator
 from importlib import resources
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app.bootstrap import App, Options
@@ -27,6 +29,7 @@ from inference.events import (
     Explanation,
     ExplanationCost,
     ExplanationStarted,
+    FindTextRequest,
     Hits,
     IndexProgress,
     IndexRequest,
@@ -34,6 +37,8 @@ from inference.events import (
     LibraryRequest,
     Message,
     PageRendered,
+    PageText,
+    PageTextRequest,
     RenderPageRequest,
     SearchRequest,
     SegmentSpan,
@@ -41,6 +46,8 @@ from inference.events import (
     Source,
     SourcesChosen,
     TargetSpan,
+    TextFound,
+    WarmPagesRequest,
 )
 from inference.running import RunHandle
 
@@ -74,6 +81,9 @@ class Shelf:
             SearchRequest: self.search,
             AskRequest: self.ask,
             RenderPageRequest: self.render,
+            WarmPagesRequest: lambda request, handle: iter(()),
+            PageTextRequest: self.characters,
+            FindTextRequest: self.find,
         }
         self.password = ""
 
@@ -147,6 +157,32 @@ class Shelf:
             height=height, points=(400.0, 800.0), transform=(1 / 400, 0.0, 0.0, -1 / 800, 0.0, 1.0),
             rgb=b"\xff" * (3 * request.width * height),
         )  # fmt: skip
+
+    def characters(self, request: PageTextRequest, handle: RunHandle) -> Iterator[Event]:
+        """ "Red lamp" and "at dusk" on two lines, each letter 10 points wide and 20 high."""
+        text = "Red lamp\nat dusk"
+        rows = [array("f", [nan] * 4)] * len(text)
+        for line, (start, end) in enumerate(((0, 8), (9, 16))):
+            for column, index in enumerate(range(start, end)):
+                if text[index] != " ":
+                    left, bottom = 100.0 + 10 * column, 700.0 - 40 * line
+                    rows[index] = array("f", [left, bottom, left + 10, bottom + 20])
+        yield PageText(
+            run_id=request.run_id,
+            file=request.file,
+            page=request.page,
+            text=text,
+            boxes=b"".join(row.tobytes() for row in rows),
+        )
+
+    def find(self, request: FindTextRequest, handle: RunHandle) -> Iterator[Event]:
+        box = ((100.0, 700.0, 130.0, 720.0),)
+        for done, page in enumerate((3, 4, 1, 2), start=1):
+            yield TextFound(
+                run_id=request.run_id, file=request.file, text=request.text, page=page,
+                places=(box,) * {"red": (0, 1, 0, 2, 0)[page], "blue": 0}[request.text],
+                pages_done=done, pages=4,
+            )  # fmt: skip
 
 
 @pytest.fixture
@@ -303,6 +339,67 @@ def test_hits_come_while_a_question_is_typed_and_a_click_opens_the_page(
     (mark,) = app.models.page.marks()[0]
     area = mark.boundingRect()
     assert (area.left(), area.top()) == (pytest.approx(100 / 400), pytest.approx(1 - 612 / 800))
+
+
+def open_ticket(app: App, qtbot: Any) -> None:
+    """Show the page of the passage about tickets."""
+    fill(app, qtbot)
+    app.widgets.document_intents.source_opened.emit(TICKET)
+    qtbot.waitUntil(lambda: app.models.page.characters is not None)
+
+
+def on_page(app: App, x: float, y: float) -> QPoint:
+    """Where a PDF point of the scripted page is on its paper."""
+    paper = child(app, "pagePaper")
+    return QPoint(round(x / 400 * paper.width()), round((1 - y / 800) * paper.height()))
+
+
+def test_text_on_a_page_is_selected_with_the_mouse_and_copied(
+    start: Start, shelf: Shelf, qapp: QApplication, qtbot: Any
+) -> None:
+    app = start()
+    open_ticket(app, qtbot)
+    paper, left = child(app, "pagePaper"), Qt.MouseButton.LeftButton
+    qtbot.mousePress(paper, left, pos=on_page(app, 142, 710))
+    end = QPointF(on_page(app, 118, 670))
+    move = QMouseEvent(QEvent.Type.MouseMove, end, end, left, left, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(paper, move)
+    qtbot.mouseRelease(paper, left, pos=end.toPoint())
+    assert app.models.page.selected_text == "lamp\nat"
+    assert len(app.models.page.selected_shapes()) == 2
+    qtbot.keyClick(child(app, "pageView"), Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert qapp.clipboard().text() == "lamp\nat"
+    qtbot.mouseDClick(paper, left, pos=on_page(app, 145, 670))
+    assert app.models.page.selected_text == "dusk"
+    qtbot.mouseClick(paper, left, pos=on_page(app, 300, 100))
+    assert app.models.page.selected_text == ""
+
+
+def test_words_are_looked_for_in_the_document_from_the_page_in_sight(
+    start: Start, shelf: Shelf, qtbot: Any
+) -> None:
+    app = start()
+    open_ticket(app, qtbot)
+    qtbot.mouseClick(child(app, "findWords"), Qt.MouseButton.LeftButton)
+    field, words = child(app, "findInDocument"), child(app, "foundCount")
+    assert field.isVisible()
+    qtbot.keyClicks(field, "red")
+    qtbot.waitUntil(lambda: words.text() == "2 of 3")
+    assert app.models.page.number == 3
+    assert [len(shapes) for shapes in app.models.page.found_shapes()] == [1, 1]
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert words.text() == "3 of 3"
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert (words.text(), app.models.page.number) == ("1 of 3", 1)
+    qtbot.waitUntil(lambda: app.models.page.state == "picture")
+    qtbot.keyClick(field, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    assert app.models.page.number == 3
+    field.setText("blue")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: words.text() == "not found")
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    assert not field.isVisible()
+    assert app.models.page.found == ()
 
 
 def test_an_answer_streams_and_marks_citations_doubt_and_what_no_source_supports(
