@@ -1,0 +1,285 @@
+"""A decoder layer whose decode step runs as nine kernels instead of some forty.
+
+It takes over only in a step (one to eight rows, no gradients) on the engine's
+:class:`~inference.captured.buffers.StepCache` or a filled ``StaticCache``; a prefill, hooks on its parts,
+recorded attention weights and everything unusual take transformers' own forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, StaticLayer
+
+from inference.captured.buffers import StepCache
+from inference.kernels.activations import gated_activation
+from inference.kernels.attention import MOST_ROWS, AttentionRule, DecodeAttention
+from inference.kernels.layer_parts import LayerParts, NotFusable
+from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
+from inference.kernels.rotary import rotate_and_store
+
+#: (rows, in) -> what each of some linear layers makes of it, (rows, out) each.
+Projection = Callable[[Tensor], tuple[Tensor, ...]]
+#: Makes one call of linear layers that read the same input.
+Projecting = Callable[[tuple[nn.Module, ...]], Projection]
+
+_KNOWN_ARGUMENTS = {
+    "attention_mask",
+    "cache_position",
+    "past_key_values",
+    "position_embeddings",
+    "position_ids",
+    "use_cache",
+}
+
+
+@dataclass(slots=True)
+class Handover:
+    """The normed form of a hidden state that the layer before has made with it.
+
+    It is good for that very tensor only: whoever is given another one computes the norm itself.
+    """
+
+    hidden: Tensor | None = None
+    normed: Tensor | None = None
+
+    def put(self, hidden: Tensor, normed: Tensor) -> None:
+        """Leave it for the next layer."""
+        self.hidden, self.normed = hidden, normed
+
+    def take(self, hidden: Tensor) -> Tensor | None:
+        """The normed form of this tensor, if it is the one; nothing is kept."""
+        normed = self.normed if self.hidden is hidden else None
+        self.hidden = self.normed = None
+        return normed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a step reads and writes.
+
+    Attributes:
+        keys: (key heads, positions, size).
+        values: As keys.
+        position: One int64 on the device.
+        bias: Of the keys: (positions,) or (rows, positions).
+        cosine: (rows, rotated), None where nothing is rotated.
+        sine: As cosine.
+        counter: Moved on by the rows behind the step, where the cache has one for each layer.
+    """
+
+    keys: Tensor
+    values: Tensor
+    position: Tensor
+    bias: Tensor | None
+    cosine: Tensor | None
+    sine: Tensor | None
+    counter: Tensor | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class FusedLayer:
+    """A decoder layer with both of its forwards.
+
+    Attributes:
+        layer: The module, whose ``forward`` this replaces.
+        parts: It, taken apart.
+        attend: The attention kernel; layers of one rule share it.
+        inward: To queries, keys and values.
+        outward: Behind attention.
+        gate_up: To gate and up.
+        down: Behind them.
+        following: The norm that the next layer (or the end of the stack) starts with.
+        incoming: From the layer before.
+        outgoing: To the next.
+    """
+
+    layer: nn.Module
+    parts: LayerParts
+    attend: DecodeAttention
+    inward: Projection
+    outward: Projection
+    gate_up: Projection
+    down: Projection
+    following: RmsNorm | None = None
+    incoming: Handover = field(default_factory=Handover)
+    outgoing: Handover = field(default_factory=Handover)
+    original: Callable[..., Any] = field(init=False)
+    _modules: tuple[nn.Module, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.original = self.layer.forward
+        self._modules = tuple(module for module in self.layer.modules() if module is not self.layer)
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """In place of the layer's own forward."""
+        try:
+            place = self.place(hidden_states, args, kwargs)
+        except NotFusable:
+            self.incoming.take(hidden_states)
+            return self.original(hidden_states, *args, **kwargs)
+        return self.step(hidden_states, place)
+
+    def place(self, hidden_states: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Place:
+        """What a call says of the cache.
+
+        Raises:
+            NotFusable: The call is not a step that the fused sequence computes.
+        """
+        if torch.is_grad_enabled() or self.layer.training or args:
+            raise NotFusable("gradients, training or positional arguments")
+        if hidden_states.dim() != 3 or hidden_states.shape[0] != 1 or hidden_states.shape[1] > MOST_ROWS:
+            raise NotFusable("a prefill or a batch")
+        if any(value is not None for name, value in kwargs.items() if name not in _KNOWN_ARGUMENTS):
+            raise NotFusable("an unusual argument")
+        if any(module._forward_hooks or module._forward_pre_hooks for module in self._modules) and any(
+            _listens(module) for module in self._modules
+        ):
+            raise NotFusable("hooks on its parts")
+        cosine = sine = None
+        if self.parts.rotates:
+            cosine, sine = kwargs["position_embeddings"]
+            if cosine.shape[0] != 1:
+                raise NotFusable("several sequences")
+            cosine, sine = cosine[0], sine[0]
+        return self._place(hidden_states.shape[1], kwargs, cosine, sine)
+
+    def _place(self, rows: int, kwargs: dict[str, Any], cosine: Tensor | None, sine: Tensor | None) -> Place:
+        cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
+        if not isinstance(cache, Cache) or "update" in vars(cache):
+            raise NotFusable("no cache, or one whose keys are changed on the way")
+        index = self.parts.index
+        bias: Tensor | None
+        counter = None
+        if isinstance(cache, StepCache):
+            if not cache.buffers.stepping:
+                raise NotFusable("no step")
+            keys, values = cache.buffers.layer(index)
+            position, bias = cache.buffers.position, cache.buffers.key_bias
+            if not cache.buffers.uniform:
+                bias = _rows_of(mask, rows, keys.shape[-2])
+        else:
+            layer = cache.layers[index] if index < len(cache.layers) else None
+            if type(layer) is not StaticLayer or layer.keys is None or layer.values is None:
+                raise NotFusable("another kind of cache")
+            keys, values, position = layer.keys, layer.values, layer.cumulative_length
+            bias, counter = _rows_of(mask, rows, keys.shape[-2]), position
+        if keys.shape[0] != 1:
+            raise NotFusable("several sequences")
+        return Place(
+            keys=keys[0],
+            values=values[0],
+            position=position,
+            bias=bias,
+            cosine=cosine,
+            sine=sine,
+            counter=counter,
+        )
+
+    def step(self, hidden_states: Tensor, place: Place) -> Tensor:
+        """The layer's output (1, rows, size) for hidden states of that shape."""
+        parts = self.parts
+        rows, size = hidden_states.shape[1:]
+        x = hidden_states.reshape(rows, size)
+        normed = self.incoming.take(hidden_states)
+        normed = rms_norm(x, parts.before_attention) if normed is None else normed
+        projected = self.inward(normed)
+        q, k, v = projected if len(projected) == 3 else self._unpacked(projected[0])
+        queries = rotate_and_store(
+            q,
+            k,
+            v,
+            heads=parts.rule.heads,
+            cosine=place.cosine,
+            sine=place.sine,
+            keys=place.keys,
+            values=place.values,
+            position=place.position,
+            q_norm=parts.q_norm,
+            k_norm=parts.k_norm,
+        )
+        attended = self.attend(queries, place.keys, place.values, place.position, bias=place.bias)
+        added = self.outward(attended)[0]
+        x, normed = add_rms_norm(added, x, parts.before_mlp, around=parts.after_attention)
+        both = self.gate_up(normed)
+        gate, up = both if len(both) == 2 else both[0].chunk(2, dim=-1)
+        added = self.down(gated_activation(gate, up, parts.activation))[0]
+        if place.counter is not None:
+            place.counter.add_(rows)
+        return self._end(added, x, rows, size)
+
+    def _end(self, added: Tensor, x: Tensor, rows: int, size: int) -> Tensor:
+        """The last sum, with the norm that comes next where it is known."""
+        norm = self.following
+        if norm is None or self.layer._forward_hooks:
+            if self.parts.after_mlp is not None:
+                added = rms_norm(added, self.parts.after_mlp)
+            return (x + added).reshape(1, rows, size)
+        total, normed = add_rms_norm(added, x, norm, around=self.parts.after_mlp)
+        hidden = total.reshape(1, rows, size)
+        self.outgoing.put(hidden, normed)
+        return hidden
+
+    def _unpacked(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heads = self.parts.rule.heads
+        widths = [heads.queries * heads.size, heads.keys * heads.size, heads.keys * heads.size]
+        q, k, v = torch.split(packed, widths, dim=-1)
+        return q, k, v
+
+
+def one_by_one(modules: tuple[nn.Module, ...]) -> Projection:
+    """Linear layers called one after the other."""
+    return lambda x: tuple(module(x) for module in modules)
+
+
+def assemble(
+    layer: nn.Module,
+    parts: LayerParts,
+    attentions: dict[AttentionRule, DecodeAttention],
+    projecting: Projecting = one_by_one,
+) -> FusedLayer:
+    """A layer's fused form; nothing is replaced yet.
+
+    Args:
+        layer: The module.
+        parts: It, taken apart.
+        attentions: Attention kernels that there are already; one is added where it is missing.
+        projecting: How linear layers are called.
+    """
+    return FusedLayer(
+        layer=layer,
+        parts=parts,
+        attend=attentions.setdefault(parts.rule, DecodeAttention(parts.rule)),
+        inward=projecting(parts.inward),
+        outward=projecting((parts.o_proj,)),
+        gate_up=projecting(parts.gate_up),
+        down=projecting((parts.down_proj,)),
+    )
+
+
+def _rows_of(mask: Tensor | None, rows: int, positions: int) -> Tensor:
+    """A mask (1, 1, rows, positions) that is the same for all heads, as (rows, positions)."""
+    if mask is None or mask.shape != (1, 1, rows, positions):
+        raise NotFusable("no mask over the whole cache")
+    return mask[0, 0]
+
+
+def _listens(module: nn.Module) -> bool:
+    """Whether a module has hooks that act.
+
+    transformers hangs one on every attention block when outputs are first recorded and leaves it there; it
+    does something only while a model's call records.
+    """
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    if not hooks:
+        return False
+    if any(getattr(hook, "__module__", "") != "transformers.utils.output_capturing" for hook in hooks):
+        return True
+    from transformers.utils import output_capturing
+
+    collector = getattr(output_capturing, "_active_collector", None)
+    return collector is None or collector.get() is not None

@@ -1,0 +1,157 @@
+"""Fused decode steps for the decoder layers of a transformers model that allow it.
+
+    report = install(loaded.model)   # tries every layer; those that pass compute their steps fused
+    report.fused, report.refused     # numbers of layers; number -> why not
+    report.uninstall()
+
+Layers are found by their structure (:mod:`inference.kernels.layer_parts`) and each is tried against
+transformers' own forward before it is replaced (:mod:`inference.kernels.trying`);
+one that differs is left alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.attention_masks import decoder_layers
+from inference.errors import NotAvailable
+from inference.kernels.attention import AttentionRule, DecodeAttention
+from inference.kernels.compiler import KernelError, KernelUnavailable, available
+from inference.kernels.fused_layer import FusedLayer, Handover, Projecting, assemble, one_by_one
+from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
+from inference.kernels.norms import HALVES
+from inference.kernels.trying import try_layers
+
+
+@dataclass(slots=True)
+class FusedLayers:
+    """What was replaced in a model, and how to put it back.
+
+    Attributes:
+        fused: Numbers of the layers that compute their steps fused.
+        refused: Numbers of the others, and why.
+        reason: Why no layer was looked at; may be empty.
+    """
+
+    fused: tuple[int, ...] = ()
+    refused: dict[int, str] = field(default_factory=dict)
+    reason: str = ""
+    _replaced: list[nn.Module] = field(default_factory=list)
+
+    def uninstall(self) -> None:
+        """Give every module its own forward back."""
+        for module in self._replaced:
+            del module.forward
+        self._replaced.clear()
+        self.fused = ()
+
+    def summary(self) -> str:
+        """One sentence for a log or a benchmark."""
+        if self.reason:
+            return f"No layer is fused: {self.reason}"
+        total = len(self.fused) + len(self.refused)
+        reasons = "; ".join(dict.fromkeys(self.refused.values()))
+        return f"{len(self.fused)} of {total} layers are fused" + (f": {reasons}" if reasons else "")
+
+    def _replace(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        module.forward = forward
+        self._replaced.append(module)
+
+
+@dataclass(slots=True, kw_only=True)
+class FusedNorm:
+    """The norm behind the last layer, which that layer has already computed."""
+
+    original: Callable[[Tensor], Tensor]
+    incoming: Handover
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """In place of the norm's own forward."""
+        normed = self.incoming.take(hidden_states)
+        return self.original(hidden_states) if normed is None else normed.reshape(hidden_states.shape)
+
+
+def install(model: Any, *, projecting: Projecting = one_by_one, anywhere: bool = False) -> FusedLayers:
+    """Replace the decode step of every decoder layer that allows it.
+
+    Args:
+        model: A causal language model of transformers, in eval mode.
+        projecting: How linear layers that read the same input are called.
+        anywhere: Also where there are no kernels; their plain torch twins run then.
+    """
+    try:
+        stack = decoder_layers(model)
+    except NotAvailable as error:
+        return FusedLayers(reason=str(error))
+    if not anywhere and (reason := _unfit(model)):
+        return FusedLayers(reason=reason)
+    report = FusedLayers()
+    attentions: dict[AttentionRule, DecodeAttention] = {}
+    candidates: dict[int, FusedLayer] = {}
+    for number, layer in enumerate(stack):
+        try:
+            if "forward" in vars(layer):
+                raise NotFusable("something else has replaced its forward")
+            candidates[number] = assemble(layer, take_apart(layer), attentions, projecting)
+        except (NotFusable, KernelUnavailable) as error:
+            report.refused[number] = str(error)
+    if candidates:
+        report.refused |= _failed(model, candidates)
+    passed = {number: layer for number, layer in candidates.items() if number not in report.refused}
+    report.fused = tuple(passed)
+    for each in passed.values():
+        report._replace(each.layer, each.forward)
+    _link(passed)
+    last = passed.get(len(stack) - 1)
+    if last is not None:
+        _link_end(model, stack, last, report)
+    return report
+
+
+def _unfit(model: Any) -> str:
+    """Why there are no kernels for a model; empty if there are."""
+    weight = model.get_input_embeddings().weight
+    if weight.dtype not in HALVES:
+        return f"it computes in {str(weight.dtype).removeprefix('torch.')}."
+    return available(weight.device)
+
+
+def _failed(model: Any, candidates: dict[int, FusedLayer]) -> dict[int, str]:
+    try:
+        failed = try_layers(model, list(candidates.values()))
+    except torch.OutOfMemoryError:
+        raise
+    except (KernelError, KernelUnavailable, RuntimeError, TypeError, ValueError) as error:
+        return dict.fromkeys(candidates, f"the trial failed: {error}")
+    return {
+        number: failed[layer.parts.index]
+        for number, layer in candidates.items()
+        if layer.parts.index in failed
+    }
+
+
+def _link(layers: dict[int, FusedLayer]) -> None:
+    """Let each layer end with the norm of the next, where both are fused."""
+    for (number, layer), (after, following) in itertools.pairwise(sorted(layers.items())):
+        if after == number + 1:
+            layer.following = following.parts.before_attention
+            layer.outgoing = following.incoming
+
+
+def _link_end(model: nn.Module, stack: nn.ModuleList, last: FusedLayer, report: FusedLayers) -> None:
+    """Let the last layer end with the norm behind the stack, if there is one."""
+    owner = next(module for module in model.modules() if any(child is stack for child in module.children()))
+    norm = getattr(owner, "norm", None)
+    if not isinstance(norm, nn.Module) or "forward" in vars(norm):
+        return
+    try:
+        last.following = norm_of(norm)
+    except NotFusable:
+        return
+    report._replace(norm, FusedNorm(original=norm.forward, incoming=last.outgoing).forward)
