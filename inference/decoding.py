@@ -13,7 +13,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from inference.control_changes import changes_between
@@ -37,14 +36,17 @@ from inference.events import (
 from inference.forward import KeyFactors
 from inference.healing import Healing, tokens_to_take_back
 from inference.kv_cache import cache_bytes
-from inference.lookup import Ahead, Lookup, can_take_back
+from inference.lookup import Lookup
 from inference.prefix import PositionScore
 from inference.prompts import Prompt, build_prompt
+from inference.random_stream import RandomStream
 from inference.running import RunHandle
-from inference.sampling import Draw, History, Sampler, check_controls
+from inference.sampling import Draw, check_controls
 from inference.scoring import scored_tokens
 from inference.steered_forward import prompt_factors
 from inference.steering import combined, uncertainty_factors
+from inference.step_choice import captures, steps_for
+from inference.steps import RunState, Steps
 from inference.stopping import StopStrings
 
 
@@ -76,8 +78,8 @@ class _Generation:
         self.entropies: list[float] = []
         steering = self._key_factors()
         self.reading = Reading(engine, handle, engine.take_prefix(), steering)
-        self.lookup = Lookup(self.prompt.ids) if request.prompt_lookup else None
-        self.ahead = Ahead()
+        self.steps: Steps | None = None
+        self.path_reason = ""
         self.reused = 0
         self.written: list[int] = []
         self.text: list[str] = []
@@ -87,7 +89,6 @@ class _Generation:
     def events(self) -> Iterator[Event]:
         try:
             logits = yield from self._prefill()
-            self.decode_began = time.perf_counter()
             reason = yield from self._decode(logits)
             yield self._finished(reason)
         except RunCancelled:
@@ -99,12 +100,15 @@ class _Generation:
                 seconds=self._seconds(),
             )
         finally:
+            if self.steps is not None and self.engine.owns(self.reading.prefix):
+                self.steps.close()
             self.engine.put_back(self.reading.prefix)
 
     def _prefill(self) -> Generator[Event, None, Tensor]:
         scored = self.request.candidates if self.request.score_prompt else None
         ids = self.prompt.ids
         self.reused = self.reading.reuse(ids, scored=scored)
+        self.engine.reserve(len(ids), self.controls.max_new_tokens)
         self.seed = _seed(self.controls)
         yield Started(
             run_id=self.request.run_id,
@@ -116,36 +120,47 @@ class _Generation:
             dropped_messages=self.prompt.dropped_messages,
         )
         logits = yield from self.reading.prefill(ids, scored=scored)
+        self.steps = self._steps(logits, RandomStream(self.seed))
         self.prefill_seconds = time.perf_counter() - self.began
         if scored is not None:
             tokens = scored_tokens(self.prompt, self.reading.prefix, self.engine.table, scored, self.handle)
             yield PromptScored(run_id=self.request.run_id, tokens=tokens)
         return logits
 
+    def _steps(self, logits: Tensor, stream: RandomStream) -> Steps:
+        """How the next tokens are decoded: captured where that is possible."""
+        reply = self.prompt.reply_start
+        self.state = RunState(
+            reading=self.reading,
+            controls=self.controls,
+            read=self.prompt.ids,
+            written=[*self.prompt.ids[reply:], *self.written],
+            stream=stream,
+            candidates=self.request.candidates,
+            context_length=self.engine.loaded.context_length,
+            lookup=Lookup([*self.prompt.ids, *self.written]) if self.request.prompt_lookup else None,
+        )
+        steps, self.path_reason = steps_for(self.engine, self.state, logits)
+        return steps
+
     def _decode(self, logits: Tensor) -> Generator[Event, None, str]:
         """One token a step until something ends the reply; returns what did."""
+        self.decode_began = time.perf_counter()
         if self.controls.max_new_tokens == 0:
             return "length"
-        device, vocabulary, reply = logits.device, len(logits), self.prompt.reply_start
-        sampler = Sampler(self.controls, vocabulary, device)
-        generator = torch.Generator(device).manual_seed(self.seed)
-        history = History(self.prompt.ids, self.prompt.ids[reply:], vocabulary, device)
+        assert self.steps is not None
         detokenizer = Detokenizer(self.engine.table, self.prompt.ids)
         stops = StopStrings(self.controls.stop)
         while True:
             self.handle.check()
             if self.handle.controls is not self.controls and (changes := self._take_controls()):
                 yield ControlsChanged(run_id=self.request.run_id, index=self._index(), changes=changes)
-                if any(name in ("attention", "steering") for name, _, _ in changes):
-                    logits = self._read_again(logits)
-                sampler = Sampler(self.controls, vocabulary, device)
+                self._change({name for name, _, _ in changes})
                 stops.change(self.controls.stop)
-                if any(name == "seed" for name, _, _ in changes):
-                    generator.manual_seed(_seed(self.controls))
-            allowed = self.healing.mask(vocabulary, device) if self.healing.active else None
-            draw = sampler.draw(logits, history, generator, self.request.candidates, allowed)
-            history.add(draw.token)
+            allowed = self.healing.mask(len(logits), logits.device) if self.healing.active else None
+            draw = self.steps.draw(allowed)
             self.written.append(draw.token)
+            self.state.written.append(draw.token)
             owed = self.healing.take(self.engine.table.data(draw.token)) if allowed is not None else 0
             shown, stopped = stops.push(detokenizer.push(draw.token, skip=owed))
             reason = self._end(draw.token, stopped)
@@ -157,46 +172,30 @@ class _Generation:
             yield self._token(draw, shown)
             if reason:
                 return reason
-            logits = self._read(draw)
+            self._read(draw)
 
-    def _read(self, draw: Draw) -> Tensor:
-        """Read the token that was just drawn; returns the logits behind it (vocabulary,)."""
-        prefix = self.reading.prefix
-        prefix.scores[len(prefix.ids) - len(self.ahead)] = PositionScore(
+    def _read(self, draw: Draw) -> None:
+        """Read the token that was just drawn, after noting what is known of it."""
+        assert self.steps is not None
+        self.reading.prefix.scores[self.steps.position] = PositionScore(
             draw.raw_logprob, draw.entropy, [(token, logprob) for token, logprob, _ in draw.candidates]
         )
         self.entropies.append(draw.entropy)
-        by_entropy = self.controls.steering.entropy_threshold is not None
-        if by_entropy:
+        if self.controls.steering.entropy_threshold is not None:
             self.reading.steering = self._key_factors()
-        if self.lookup is None or by_entropy or not can_take_back(prefix.cache):
-            return self.reading.read((draw.token,))[-1]
-        self.lookup.add(draw.token)
-        if (logits := self.ahead.take(draw.token)) is not None:
-            return logits
-        if wrong := self.ahead.clear():
-            self._take_back(wrong)
-        room = self.engine.loaded.context_length - len(prefix.ids) - 1
-        guesses = self.lookup.guess()[: max(0, room)]
-        rows = self.reading.read((draw.token, *guesses), keep=1 + len(guesses))
-        self.ahead.fill(guesses, rows[1:])
-        return rows[0]
+        self.steps.read(draw.token)
 
-    def _read_again(self, logits: Tensor) -> Tensor:
-        """The last token's logits under the attention factors that act now; the old ones where the cache
-        can't give the token back, so that there the change acts one token later.
-        """
-        last = (*self.prompt.ids, *self.written)[-1]
-        if not self._take_back(self.ahead.clear() + 1):
-            self.reading.prefix.steering_changes()
-            return logits
-        self.reading.prefix.steering_changes()
-        return self.reading.read((last,))[-1]
-
-    def _take_back(self, count: int) -> bool:
-        """Take the last tokens out of the cache, but not what is known of them."""
-        length = len(self.reading.prefix.ids)
-        return self.reading.prefix.cut(length - count, known=length)
+    def _change(self, names: set[str]) -> None:
+        """Let changed controls act on the next draw."""
+        assert self.steps is not None
+        self.state.controls = self.controls
+        if "seed" in names:
+            self.state.stream.restart(_seed(self.controls))
+        if names & {"attention", "steering"}:
+            if captures(self.engine, self.state) != (self.steps.path == "captured"):
+                self.steps = self._steps(self.steps.close(), self.state.stream)
+            self.steps.steering_changed()
+        self.steps.controls_changed()
 
     def _end(self, token: int, stopped: bool) -> str:
         """What ends the reply with this token; empty if it goes on."""
@@ -275,7 +274,7 @@ class _Generation:
 
     def _finished(self, reason: str) -> Finished:
         seconds = self._seconds()
-        memory = replace(self.engine.loaded.memory(), kv_cache=cache_bytes(self.reading.prefix.cache))
+        memory = replace(self.engine.memory(), kv_cache=cache_bytes(self.reading.prefix.cache))
         return Finished(
             run_id=self.request.run_id,
             reason=reason,
@@ -286,6 +285,8 @@ class _Generation:
             seconds=seconds,
             tokens_per_second=len(self.written) / seconds.decode if seconds.decode > 0 else 0.0,
             memory=memory,
+            path="plain" if self.steps is None else self.steps.path,
+            path_reason=self.path_reason,
         )
 
 

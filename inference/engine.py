@@ -8,12 +8,13 @@ import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 import torch
 from torch import Tensor
 
+from inference.captured.runner import StepRunner, why_not
 from inference.detokenizing import TokenTable
 from inference.events import MemoryUse, Progress
 from inference.forward import Forward, KeyFactors
@@ -25,6 +26,10 @@ from inference.running import RunHandle
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
 
+#: How tokens are decoded: one call of the model each, a captured step, or the same step without a capture.
+StepKind = Literal["plain", "captured", "uncaptured"]
+#: New tokens that buffers are reserved for before a run.
+_RESERVED = 1024
 #: Logits (positions x vocabulary) that are held at once while scoring: 128 MB in float32.
 _SCORED_AT_ONCE = 1 << 25
 
@@ -32,13 +37,16 @@ _SCORED_AT_ONCE = 1 << 25
 class Engine:
     """A loaded model with what is kept between runs."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, *, steps: StepKind | None = None) -> None:
         if loaded.device.type == "cpu":
             torch.set_num_threads(threads_beside_a_window())
         self.loaded = loaded
         self.forward = Forward(loaded)
         self.table = TokenTable(loaded.tokenizer)
         self.prefix: Prefix | None = None
+        kind = steps or ("captured" if loaded.device.type == "cuda" else "plain")
+        self.runner, self.runner_reason = _runner(loaded, kind)
+        self._holder: Prefix | None = None
 
     @cached_property
     def byte_index(self) -> ByteIndex:
@@ -53,17 +61,45 @@ class Engine:
         return prefix if prefix is not None else self.empty_prefix()
 
     def empty_prefix(self) -> Prefix:
-        """Nothing read yet."""
-        return Prefix(self.forward.new_cache())
+        """Nothing read yet. Where steps have fixed buffers there is one cache, and who held it loses it."""
+        if self.runner is None:
+            return Prefix(self.forward.new_cache())
+        self.runner.cache.reset()
+        self._holder = Prefix(self.runner.cache)
+        return self._holder
 
     def put_back(self, prefix: Prefix) -> None:
-        """Keep a prefix for the next run, if its cache is whole."""
-        self.prefix = prefix if prefix.consistent else None
+        """Keep a prefix for the next run, if its cache is whole and still its own."""
+        self.prefix = prefix if self.owns(prefix) else None
+
+    def owns(self, prefix: Prefix) -> bool:
+        """Whether a prefix's cache holds what it says."""
+        return prefix.consistent and (self.runner is None or prefix is self._holder)
+
+    def reserve(self, prompt_tokens: int, new_tokens: int) -> None:
+        """Have room for a run, so that its buffers need not move soon after it has begun."""
+        if self.runner is not None:
+            self.runner.reserve(prompt_tokens + min(new_tokens, _RESERVED))
+
+    def free_cache(self) -> None:
+        """Let go of everything that was kept from run to run."""
+        self.prefix = self._holder = None
+        if self.runner is not None:
+            self.runner.forget()
 
     def memory(self) -> MemoryUse:
         """What the process holds, the kept cache included."""
         held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0
-        return replace(self.loaded.memory(), kv_cache=held)
+        step = 0 if self.runner is None else self.runner.bytes()
+        return replace(self.loaded.memory(), kv_cache=held, step=step)
+
+
+def _runner(loaded: LoadedModel, kind: StepKind) -> tuple[StepRunner | None, str]:
+    """The step of fixed shapes, or why there is none."""
+    if kind == "plain":
+        return None, ""
+    reason = why_not(loaded)
+    return (None, reason) if reason else (StepRunner(loaded, captures=kind == "captured"), "")
 
 
 def threads_beside_a_window() -> int:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from inference.errors import InvalidLogits, InvalidRequest
 from inference.events import SamplingControls
-from inference.truncation import Shaped, certain, top, truncated
+from inference.random_stream import RandomStream
+from inference.truncation import GREEDY_BELOW, Shaped, certain, top, truncated
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Sampler:
         self,
         logits: Tensor,
         history: History,
-        generator: torch.Generator,
+        stream: RandomStream,
         candidates: int,
         allowed: Tensor | None = None,
     ) -> Draw:
@@ -131,7 +132,7 @@ class Sampler:
         Args:
             logits: (vocabulary,) of any float type.
             history: Tokens so far.
-            generator: Advanced by an amount that depends on the controls and the logits only.
+            stream: Moves on by one draw.
             candidates: How many alternatives are recorded; the chosen token always is.
             allowed: (vocabulary,) booleans, the only tokens that may be chosen; counts as a penalty.
 
@@ -148,7 +149,8 @@ class Sampler:
         unchanged = penalized is logits
         penalized_total = total if unchanged else torch.logsumexp(penalized, 0)
         shaped = self._shape(penalized, penalized_total)
-        place = shaped.choose(generator)
+        place = shaped.choose(stream)
+        stream.next()
         chosen = place if shaped.ids is None else shaped.ids[place]
         count = max(1, min(candidates, len(logits)))
         if unchanged and shaped.ids is not None and count <= len(shaped.ids):
@@ -177,7 +179,7 @@ class Sampler:
             raise InvalidLogits(
                 "The controls leave no token that could come next.", hint="Reset logit bias and penalties."
             )
-        if controls.temperature == 0.0:
+        if controls.temperature < GREEDY_BELOW:
             return certain(penalized, total)
         return truncated(penalized, controls.temperature, controls.top_k, controls.top_p, controls.min_p)
 
@@ -214,7 +216,8 @@ def _with_last(values: Tensor, wanted: Tensor) -> Tensor:
     return values
 
 
-_STAGES = ("raw", "penalties", "temperature", "top-k", "top-p", "min-p")
+#: What a distribution goes through, in this order.
+STAGES = ("raw", "penalties", "temperature", "top-k", "top-p", "min-p")
 
 
 def _read_out(chosen: int, tokens: list[int], values: list[float]) -> Draw:
@@ -230,7 +233,7 @@ def _read_out(chosen: int, tokens: list[int], values: list[float]) -> Draw:
         sampled_prob=stages[-1][place],
         entropy=entropy,
         candidates=list(zip(tokens, logprobs, stages[-1], strict=True)),
-        stages=list(zip(_STAGES, stages, removed, strict=True)),
+        stages=list(zip(STAGES, stages, removed, strict=True)),
     )
 
 

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inference.random_stream import RandomStream
+
 #: Sizes of the top windows that are tried before the whole vocabulary is sorted.
 _WINDOWS = (64, 512, 4096)
 _BLOCK = 64
+#: Temperatures below this are 0: float32 has hardly any smaller numbers to divide by.
+GREEDY_BELOW = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +39,13 @@ class Shaped:
     removed: tuple[Tensor, ...]
     heated: Callable[[Tensor], Tensor] | None
 
-    def choose(self, generator: torch.Generator) -> Tensor:
-        """Draw a place in ``stages``: among many, first a block by its mass, then a place in it."""
+    def choose(self, stream: RandomStream) -> Tensor:
+        """Draw a place in ``stages``."""
         probs = self.stages[-1]
         if len(probs) == 1:
             return probs.new_zeros((), dtype=torch.long)
-        if len(probs) <= 8 * _BLOCK:
-            return _race(probs, generator)
-        blocks = torch.nn.functional.pad(probs, (0, -len(probs) % _BLOCK)).view(-1, _BLOCK)
-        block = _race(blocks.sum(1), generator)
-        return block * _BLOCK + _race(blocks[block], generator)
+        ids = torch.arange(len(probs), device=probs.device) if self.ids is None else self.ids
+        return stream.race(probs, ids)
 
     def at(self, tokens: Tensor) -> list[Tensor]:
         """Each stage's probabilities of the given tokens."""
@@ -144,9 +145,3 @@ def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     ids = torch.cat([(blocks[:, None] * _BLOCK + inside).flatten(), tail])
     found = values[ids].topk(count)
     return found.values, ids[found.indices]
-
-
-def _race(weights: Tensor, generator: torch.Generator) -> Tensor:
-    """A place drawn in proportion to its weight: the first of exponential arrivals with these rates."""
-    noise = torch.empty_like(weights).exponential_(generator=generator).clamp_(min=1e-30)
-    return weights.div(noise).argmax()

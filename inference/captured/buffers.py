@@ -93,8 +93,12 @@ class StepBuffers:
         if positions <= self.bucket:
             return
         bucket = bucket_for(positions, self.limit)
-        for layer in self.layers:
-            layer.move(bucket)
+        try:
+            for layer in self.layers:
+                layer.move(bucket)
+        except RuntimeError:  # no memory: half of them have moved
+            self.free()
+            raise
         bias = self.key_bias.new_zeros(bucket)
         bias[: self.bucket] = self.key_bias
         self.key_bias = bias
@@ -117,6 +121,14 @@ class StepBuffers:
         """So many positions are valid now; steps move only ``position``, the lengths follow here."""
         for layer in self.layers:
             layer.settle(length)
+
+    def free(self) -> None:
+        """Let go of all buffers and what they hold."""
+        for layer in self.layers:
+            layer.free()
+        self.key_bias = self.key_bias.new_zeros(0)
+        self.bucket = 0
+        self.generation += 1
 
     def bytes(self) -> int:
         """Memory of all buffers."""
@@ -182,6 +194,11 @@ class StepLayer(BufferedLayer):
     def reset(self) -> None:
         """Forget everything; the buffer stays, so that what was captured on it does."""
         self.settle(0)
+
+    def free(self) -> None:
+        """Let go of the buffers."""
+        self._buffers = self.keys = self.values = None
+        self.is_initialized, self.length = False, 0
 
     def get_seq_length(self) -> int:
         """Positions in the cache; in a step a tensor, so that no number of this moment is captured."""

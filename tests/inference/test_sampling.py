@@ -24,6 +24,7 @@ from transformers import (
 
 from inference.errors import InvalidLogits, InvalidRequest
 from inference.events import SamplingControls
+from inference.random_stream import RandomStream
 from inference.sampling import Draw, History, Sampler
 from inference.truncation import top
 
@@ -44,8 +45,7 @@ def distribution(
 
 def draw(logits: Tensor, *, candidates: int = 20, seed: int = 0, **controls: Any) -> Draw:
     sampler = Sampler(SamplingControls(**NEUTRAL | controls), len(logits), CPU)
-    generator = torch.Generator().manual_seed(seed)
-    return sampler.draw(logits, history([], [], len(logits)), generator, candidates)
+    return sampler.draw(logits, history([], [], len(logits)), RandomStream(seed), candidates)
 
 
 def probabilities(*values: float) -> Tensor:
@@ -209,9 +209,9 @@ class TestDraws:
     def test_draws_follow_the_distribution(self, controls: dict[str, Any]) -> None:
         logits = torch.randn(30, generator=torch.Generator().manual_seed(3)) * 1.5
         sampler = Sampler(SamplingControls(**NEUTRAL | controls), 30, CPU)
-        generator, past = torch.Generator().manual_seed(4), history([], [], 30)
+        stream, past = RandomStream(4), history([], [], 30)
         count = 20_000
-        drawn = torch.tensor([sampler.draw(logits, past, generator, 1).token for _ in range(count)])
+        drawn = torch.tensor([sampler.draw(logits, past, stream, 1).token for _ in range(count)])
         expected = sampler.distribution(logits, past) * count
         observed = drawn.bincount(minlength=30)
         assert observed[expected == 0].sum() == 0
@@ -223,8 +223,8 @@ class TestDraws:
     def test_draws_from_a_whole_large_vocabulary_follow_the_distribution(self) -> None:
         logits = torch.randn(1100, generator=torch.Generator().manual_seed(3))
         sampler = Sampler(SamplingControls(**NEUTRAL), 1100, CPU)
-        generator, past = torch.Generator().manual_seed(4), history([], [], 1100)
-        drawn = torch.tensor([sampler.draw(logits, past, generator, 1).token for _ in range(4_000)])
+        stream, past = RandomStream(4), history([], [], 1100)
+        drawn = torch.tensor([sampler.draw(logits, past, stream, 1).token for _ in range(4_000)])
         groups = torch.arange(1100) % 97
         expected = torch.zeros(97).index_add(0, groups, sampler.distribution(logits, past)).double()
         observed = groups[drawn].bincount(minlength=97).double()

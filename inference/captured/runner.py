@@ -1,0 +1,317 @@
+"""One decode step over fixed buffers, held in CUDA graphs: read a token, draw the next.
+
+Two graphs alternate. *Reading* runs the model on the token buffer and leaves logits; *drawing* makes a token
+of them, leaves it in the token buffer and its record in pinned memory. Both are enqueued together, so the
+host looks at a token while the device already reads it; controls are read by the next drawing, which is
+enqueued only after the host has shown the token, so a change acts on the very next one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from inference.captured.buffers import StepCache
+from inference.captured.controls import STEP, ControlBuffers
+from inference.captured.graphs import CaptureFailed, Graphs, Replay
+from inference.captured.sampling import Record, sample
+from inference.kv_cache import BufferedLayer, new_cache
+
+if TYPE_CHECKING:
+    from inference.models.loaded_model import LoadedModel
+
+#: Rows of a step: a token alone, or a token and what is guessed to follow.
+GUESSED_ROWS = 5
+#: How far a captured step's logits may be from the prefill's, by the norm of their difference.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+_HALF_TOLERANCE = 0.2
+
+
+def why_not(loaded: LoadedModel) -> str:
+    """Why a model's step can't have fixed shapes; empty if it can, as far as its configuration tells."""
+    parameters = inspect.signature(loaded.model.forward).parameters
+    if "past_key_values" not in parameters or "attention_mask" not in parameters:
+        return "its architecture keeps no keys and values"
+    places = {str(place) for place in (getattr(loaded.model, "hf_device_map", None) or {}).values()}
+    if len(places) > 1:
+        return "it is spread over several devices"
+    layers = new_cache(loaded.model.config).layers
+    if not layers or not all(type(layer) is BufferedLayer for layer in layers):
+        return "some of its layers keep a sliding window or a state"
+    return ""
+
+
+class StepRunner:
+    """The step of one loaded model: its buffers and its graphs, kept from run to run.
+
+    Attributes:
+        cache: The cache that the step works on; a prefill uses it like any other.
+        token: (1, 1) int64, what is read next.
+        logits: (vocabulary,), what the next token is drawn from.
+        rows: (rows, vocabulary), the logits of a step of several rows.
+        failure: Why the step can't be captured, once that is known.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, captures: bool = True) -> None:
+        self._model: Any = loaded.model
+        self._device = loaded.device
+        self._dtype = loaded.dtype
+        parameters = inspect.signature(self._model.forward).parameters
+        self._keeps = "logits_to_keep" in parameters
+        self._positions = "position_ids" in parameters
+        self.graphs = Graphs(loaded.device, captures=captures)
+        layers = len(new_cache(self._model.config).layers)
+        self.cache = StepCache(layers, loaded.context_length, loaded.device)
+        self.buffers = self.cache.buffers
+        self.failure = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all graphs and buffers, so that their memory is free."""
+        self._readers: dict[int, Replay] = {}
+        self._drawer: Replay | None = None
+        self._generation = -1
+        self._checked: set[int] = set()
+        self._columns: Tensor | None = None
+        self.graphs.drop()
+        self.buffers.free()
+        self.controls: ControlBuffers | None = None
+        self.record = Record(0)
+
+    def bytes(self) -> int:
+        """Memory of the buffers beside the cache's own."""
+        return 0 if self.controls is None else self.controls.bytes() + 2 * self.logits.nbytes
+
+    # -- before a run
+
+    def reserve(self, positions: int) -> None:
+        """Have room for so many positions."""
+        self.buffers.reserve(min(positions, self.buffers.limit))
+
+    @torch.inference_mode()
+    def start(self, logits: Tensor, candidates: int) -> None:
+        """Take over behind a prefill whose last logits (vocabulary,) are given."""
+        if self.controls is None:
+            self.controls = ControlBuffers(len(logits), self._device)
+            self.logits = torch.empty_like(logits)
+            self.rows = logits.new_zeros(GUESSED_ROWS, len(logits))
+            self.token = torch.zeros((1, 1), dtype=torch.long, device=self._device)
+            self.tokens = torch.zeros((1, GUESSED_ROWS), dtype=torch.long, device=self._device)
+            self._own_bias = torch.zeros(1, device=self._device)
+            self._one = torch.ones(1, device=self._device)
+        self.logits.copy_(logits)
+        count = min(len(logits), max(32, 1 << (max(1, candidates) - 1).bit_length()))
+        if count != self.record.count:
+            self.record = Record(count)
+            self._drawer = None
+            self._numbers = torch.empty(
+                self.record.size, dtype=torch.float64, pin_memory=self._device.type == "cuda"
+            )
+
+    @torch.inference_mode()
+    def prepare(self, ids: Sequence[int], logits: Tensor, rows: int) -> None:
+        """Capture what is not captured yet, and see that it computes what the model does.
+
+        Args:
+            ids: What the cache holds.
+            logits: (vocabulary,) behind the last of them.
+            rows: Of the step.
+
+        Raises:
+            CaptureFailed: It can't be captured, or gives something else; the cache is as it was.
+            torch.OutOfMemoryError: The GPU has no room for it.
+        """
+        self._reserve(len(ids) + rows)
+        if rows in self._readers:
+            return
+        # Captured at the start of the text and tried at its end: a place that went into the graph as a
+        # number would show.
+        reader = self._capture_at_start(rows)
+        if rows not in self._checked and len(ids) >= rows:
+            with self._kept(len(ids) - rows, len(ids)), self._kept_logits():
+                tokens = self.token if rows == 1 else self.tokens
+                tokens.copy_(torch.tensor([ids[len(ids) - rows :]]))
+                self.buffers.position.fill_(len(ids) - rows)
+                self._own_bias.copy_(self.buffers.key_bias[len(ids) - 1 : len(ids)])
+                try:
+                    reader()
+                    self._compare(self.logits if rows == 1 else self.rows[-1], logits)
+                except CaptureFailed:
+                    del self._readers[rows]
+                    raise
+            self._checked.add(rows)
+
+    def _compare(self, got: Tensor, expected: Tensor) -> None:
+        got, expected = got.double(), expected.double()
+        got, expected = got - got.mean(), expected - expected.mean()
+        error = float((got - expected).norm() / expected.norm().clamp_min(1e-9))
+        if not error <= _TOLERANCE.get(self._dtype, _HALF_TOLERANCE):
+            raise CaptureFailed(f"the captured step's logits differ from the model's by {error:.2g}")
+
+    @contextmanager
+    def _kept(self, start: int, stop: int) -> Iterator[None]:
+        """What the cache holds there is the same after the block as before it."""
+        pairs = [self.buffers.layer(index) for index in range(len(self.buffers.layers))]
+        held = [[each[:, :, start:stop].clone() for each in pair] for pair in pairs]
+        bias = self.buffers.key_bias.clone()
+        try:
+            yield
+        finally:
+            for pair, copies in zip(pairs, held, strict=True):
+                for each, copy in zip(pair, copies, strict=True):
+                    each[:, :, start:stop] = copy
+            self.buffers.key_bias.copy_(bias)
+
+    @contextmanager
+    def _kept_logits(self) -> Iterator[None]:
+        logits, token, own = self.logits.clone(), self.token.clone(), self._own_bias.clone()
+        self._own_bias.zero_()
+        try:
+            yield
+        finally:
+            self.logits.copy_(logits)
+            self.token.copy_(token)
+            self._own_bias.copy_(own)
+
+    def _reserve(self, positions: int) -> None:
+        self.reserve(positions)
+        if self._generation != self.buffers.generation:
+            self._readers.clear()
+            self._generation = self.buffers.generation
+            self._columns = torch.arange(self.buffers.bucket, device=self._device)
+
+    # -- in a run; all of it only enqueues
+
+    @torch.inference_mode()
+    def draw(self) -> None:
+        """Draw a token from :attr:`logits` into :attr:`token`; its record is on its way to the host."""
+        if self._drawer is None:
+            with self._kept_draw():
+                self._drawer = self.graphs.capture(self._draw)
+        self._drawer()
+
+    @torch.inference_mode()
+    def put(self, token: int, own_bias: float) -> None:
+        """A token that the host has drawn takes the place of the device's."""
+        self.token.fill_(token)
+        self._took(self.token[0])
+        self._own_bias.fill_(own_bias)
+
+    @torch.inference_mode()
+    def reread(self, token: int, position: int) -> None:
+        """Run the model on a known token; its own key's bias is that of :meth:`set_key_bias`."""
+        self.token.fill_(token)
+        self.read(position)
+
+    @torch.inference_mode()
+    def read(self, position: int) -> None:
+        """Run the model on :attr:`token` at a position; :attr:`logits` are those behind it."""
+        if position >= self.buffers.bucket:
+            self._grow(position + 1, 1)
+        self.buffers.position.fill_(position)
+        self._readers[1]()
+
+    @torch.inference_mode()
+    def read_rows(self, ids: Sequence[int], position: int) -> None:
+        """Run the model on several tokens (at most ``GUESSED_ROWS``); :attr:`rows` are the logits."""
+        if position + GUESSED_ROWS > self.buffers.bucket:
+            self._grow(position + GUESSED_ROWS, GUESSED_ROWS)
+        padded = [*ids, *[ids[-1]] * (GUESSED_ROWS - len(ids))]
+        source = torch.tensor([padded])
+        self.tokens.copy_(source.pin_memory() if self.graphs.captures else source, non_blocking=True)
+        self.buffers.position.fill_(position)
+        self._readers[GUESSED_ROWS]()
+
+    @torch.inference_mode()
+    def take_row(self, row: int) -> None:
+        """The next token is drawn from a row of the last step of several."""
+        self.logits.copy_(self.rows[row])
+
+    def numbers(self) -> list[float]:
+        """The record of the last draw; the device must be past it."""
+        values: list[float] = self._numbers.tolist()
+        return values
+
+    @torch.inference_mode()
+    def set_key_bias(self, bias: Sequence[float], last: int) -> None:
+        """Biases of the keys from the first on, 0 for all others; ``last`` is the place that a step may read
+        again.
+        """
+        row = torch.zeros(self.buffers.bucket)
+        row[: len(bias)] = torch.tensor(bias, dtype=torch.float32)
+        own = row[last : last + 1].clone()
+        if self.graphs.captures:
+            row, own = row.pin_memory(), own.pin_memory()
+        self.buffers.key_bias.copy_(row, non_blocking=True)
+        self._own_bias.copy_(own, non_blocking=True)
+
+    def _grow(self, positions: int, rows: int) -> None:
+        """Move to a larger bucket in mid-run; the step was checked before and is only captured anew."""
+        self._reserve(positions)
+        for each in {1, rows}:
+            self._capture_at_start(each)
+
+    def _capture_at_start(self, rows: int) -> Replay:
+        with self._kept(0, rows), self._kept_logits():
+            self.buffers.position.fill_(0)
+            self._readers[rows] = self.graphs.capture(lambda: self._read(rows))
+        return self._readers[rows]
+
+    @contextmanager
+    def _kept_draw(self) -> Iterator[None]:
+        """Captured by being done; what that changes is put back."""
+        controls = self.controls
+        assert controls is not None
+        tensors = (controls.whole, controls.seen, controls.counts, self.token, self._own_bias)
+        held = [tensor.clone() for tensor in tensors]
+        try:
+            yield
+        finally:
+            for tensor, copy in zip(tensors, held, strict=True):
+                tensor.copy_(copy)
+
+    # -- what is captured
+
+    def _read(self, rows: int) -> None:
+        buffers = self.buffers
+        with buffers.step(rows) as places:
+            if rows == 1:
+                buffers.key_bias.index_copy_(0, buffers.position, self._own_bias)
+            arguments: dict[str, Any] = {"input_ids": self.token if rows == 1 else self.tokens}
+            if self._keeps:
+                arguments["logits_to_keep"] = rows
+            if self._positions:
+                arguments["position_ids"] = places[None]
+            output = self._model(
+                attention_mask=self._mask(places), past_key_values=self.cache, use_cache=True, **arguments
+            )
+            if rows == 1:
+                self.logits.copy_(output.logits[0, -1])
+            else:
+                self.rows.copy_(output.logits[0, -rows:])
+
+    def _mask(self, places: Tensor) -> Tensor:
+        """(1, 1, rows, bucket): the causal mask with the keys' biases."""
+        assert self._columns is not None
+        visible = self._columns <= places[:, None]
+        bias = self.buffers.key_bias.to(self._dtype)
+        return torch.where(visible, bias, torch.finfo(self._dtype).min)[None, None]
+
+    def _draw(self) -> None:
+        assert self.controls is not None
+        token, record, bias = sample(self.logits, self.controls, self.record.count)
+        self._numbers.copy_(record, non_blocking=True)
+        self.token[0].copy_(token)
+        self._own_bias.copy_(bias)
+        self._took(token)
+
+    def _took(self, token: Tensor) -> None:
+        assert self.controls is not None
+        self.controls.seen.index_fill_(0, token, True)
+        self.controls.counts.index_add_(0, token, self._one)
+        self.controls.whole[STEP:].add_(1)

@@ -1,0 +1,140 @@
+"""The decode loop's steps over a :class:`~inference.captured.runner.StepRunner`.
+
+While the host looks at a token, the device already reads it. Only that reading is ahead of the host; it is
+dropped, by not counting its position, where the reply ends with the token, and done again where attention
+factors change. Sampling is never ahead, so controls act on the very next token.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inference.captured.controls import ControlBuffers
+from inference.captured.runner import GUESSED_ROWS, StepRunner
+from inference.sampling import Draw, History, Sampler, check_controls
+from inference.steering import key_bias, log_bias
+from inference.steps import RunState
+
+
+class CapturedSteps:
+    """One replay a token.
+
+    Args:
+        runner: Its cache is that of the run.
+        state: Of the run.
+        logits: (vocabulary,) behind what the cache holds.
+
+    Raises:
+        CaptureFailed: The step can't be held in a graph; the cache is as it was.
+        InvalidRequest: A control is out of its range.
+    """
+
+    path = "captured"
+
+    def __init__(self, runner: StepRunner, state: RunState, logits: Tensor) -> None:
+        check_controls(state.controls, len(logits))
+        self._runner = runner
+        self._state = state
+        self._prefix = state.reading.prefix
+        runner.start(logits, state.candidates)
+        runner.reserve(len(self._prefix.ids) + GUESSED_ROWS)
+        self._set_key_bias()
+        runner.prepare(self._prefix.ids, logits, 1)
+        if state.lookup is not None:
+            runner.prepare(self._prefix.ids, logits, GUESSED_ROWS)
+        self._controls.set_history(state.read, state.written)
+        self._controls.restart(state.stream)
+        self._controls.set_controls(state.controls)
+        self._guesses: list[int] = []
+        self._row = 0
+        self._ahead = False
+        self._drawn = torch.cuda.Event(blocking=True) if runner.graphs.device.type == "cuda" else None
+
+    @property
+    def _controls(self) -> ControlBuffers:
+        assert self._runner.controls is not None
+        return self._runner.controls
+
+    @property
+    def position(self) -> int:
+        return len(self._prefix.ids)
+
+    def draw(self, allowed: Tensor | None) -> Draw:
+        if allowed is not None:
+            return self._draw_on_host(allowed)
+        runner, state = self._runner, self._state
+        runner.draw()
+        if self._drawn is not None:
+            self._drawn.record()
+        if not state.guesses and self.position < state.context_length:
+            runner.read(self.position)
+            self._ahead = True
+        if self._drawn is not None:
+            self._drawn.synchronize()
+        state.stream.next()
+        return runner.record.read(runner.numbers(), state.candidates)
+
+    def _draw_on_host(self, allowed: Tensor) -> Draw:
+        """The first tokens of a healed reply: their choice is limited in a way that the step knows not."""
+        state, logits = self._state, self._runner.logits
+        history = History(state.read, state.written, len(logits), logits.device)
+        sampler = Sampler(state.controls, len(logits), logits.device)
+        draw = sampler.draw(logits, history, state.stream, state.candidates, allowed)
+        options = state.controls.steering
+        unsure = options.entropy_threshold is not None and draw.entropy > options.entropy_threshold
+        self._runner.put(draw.token, log_bias(options.entropy_factor) if unsure else 0.0)
+        return draw
+
+    def read(self, token: int) -> None:
+        lookup = self._state.lookup
+        if lookup is not None:
+            lookup.add(token)
+        if self._guesses and self._guesses[0] == token:
+            del self._guesses[0]
+            self._row += 1
+            self._runner.take_row(self._row)
+        elif not self._ahead:
+            self._read_now(token)
+        self._ahead = False
+        self._extend(token)
+
+    def _read_now(self, token: int) -> None:
+        lookup, position = self._state.lookup, self.position
+        room = min(self._state.context_length, self._runner.buffers.limit) - position
+        self._guesses, self._row = [], 0
+        if lookup is not None and self._state.guesses and room >= GUESSED_ROWS:
+            self._guesses = lookup.guess(GUESSED_ROWS - 1)
+        if self._guesses:
+            self._runner.read_rows([token, *self._guesses], position)
+            self._runner.take_row(0)
+        else:
+            self._runner.read(position)
+
+    def _extend(self, token: int) -> None:
+        self._prefix.marks += self._state.reading.steering.marks(self.position, self.position + 1)
+        self._prefix.ids.append(token)
+
+    def controls_changed(self) -> None:
+        check_controls(self._state.controls, self._controls.vocabulary)
+        self._controls.set_controls(self._state.controls)
+        self._controls.restart(self._state.stream)
+
+    def steering_changed(self) -> None:
+        prefix, last = self._prefix, self._prefix.ids[-1]
+        length = len(prefix.ids)
+        self._runner.buffers.settle(length)
+        prefix.cut(length - 1, known=length)
+        prefix.steering_changes()
+        self._guesses = []
+        self._set_key_bias()
+        self._runner.reread(last, length - 1)
+        self._extend(last)
+
+    def _set_key_bias(self) -> None:
+        bias = key_bias(self._state.reading.steering.factors) or ()
+        self._runner.set_key_bias(bias, last=len(self._prefix.ids) - 1)
+
+    def close(self) -> Tensor:
+        self._runner.buffers.settle(len(self._prefix.ids))
+        return self._runner.logits.clone()
