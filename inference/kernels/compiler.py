@@ -144,6 +144,11 @@ def available(device: torch.device) -> str:
     return ""
 
 
+@functools.cache
+def _text(name: str) -> str:
+    return (resources.files("inference.kernels") / "cuda" / name).read_text(encoding="utf-8")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """CUDA C++ text and the compiler's options; equal sources share one compiled module a device."""
@@ -154,9 +159,7 @@ class Source:
     @classmethod
     def of(cls, *files: str, options: tuple[str, ...] = ()) -> Source:
         """The files of ``inference/kernels/cuda`` by name, one after the other."""
-        folder = resources.files("inference.kernels") / "cuda"
-        text = "\n".join((folder / name).read_text(encoding="utf-8") for name in files)
-        return cls(text=text, options=options)
+        return cls(text="\n".join(_text(name) for name in files), options=options)
 
     def kernel(self, name: str, signature: str, *, device: torch.device) -> Kernel:
         """The kernel of that name, compiled and loaded on first use.
@@ -169,6 +172,7 @@ class Source:
         if reason:
             raise KernelUnavailable(reason)
         index = torch.cuda.current_device() if device.index is None else device.index
+        _code(self, index)  # outside the lock: several threads may compile several sources at once
         with _loading:
             return _loaded(self, name, signature, index)
 
@@ -177,8 +181,13 @@ _loading = threading.RLock()
 
 
 @functools.cache
+def _code(source: Source, index: int) -> bytes:
+    return compile_code(source.text, source.options, _capability(index))
+
+
+@functools.cache
 def _module(source: Source, index: int) -> ctypes.c_void_p:
-    code = compile_code(source.text, source.options, _capability(index))
+    code = _code(source, index)
     module = ctypes.c_void_p()
     with torch.cuda.device(index):
         torch.empty(
