@@ -1,4 +1,4 @@
-"""A decoder layer whose decode step runs as nine kernels instead of some forty.
+"""A decoder layer whose decode step runs as eight kernels instead of some forty.
 
 It takes over only in a step (one to eight rows, no gradients) on the engine's
 :class:`~inference.captured.buffers.StepCache` or a filled ``StaticCache``; a prefill, hooks on its parts,
@@ -16,16 +16,11 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache, StaticLayer
 
 from inference.captured.buffers import StepCache
-from inference.kernels.activations import gated_activation
 from inference.kernels.attention import MOST_ROWS, AttentionRule, DecodeAttention
+from inference.kernels.layer_linears import LayerLinears, layer_linears
 from inference.kernels.layer_parts import LayerParts, NotFusable
 from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
 from inference.kernels.rotary import rotate_and_store
-
-#: (rows, in) -> what each of some linear layers makes of it, (rows, out) each.
-Projection = Callable[[Tensor], tuple[Tensor, ...]]
-#: Makes one call of linear layers that read the same input.
-Projecting = Callable[[tuple[nn.Module, ...]], Projection]
 
 _KNOWN_ARGUMENTS = {
     "attention_mask",
@@ -89,10 +84,7 @@ class FusedLayer:
         layer: The module, whose ``forward`` this replaces.
         parts: It, taken apart.
         attend: The attention kernel; layers of one rule share it.
-        inward: To queries, keys and values.
-        outward: Behind attention.
-        gate_up: To gate and up.
-        down: Behind them.
+        linears: How its linear layers are called.
         following: The norm that the next layer (or the end of the stack) starts with.
         incoming: From the layer before.
         outgoing: To the next.
@@ -101,10 +93,7 @@ class FusedLayer:
     layer: nn.Module
     parts: LayerParts
     attend: DecodeAttention
-    inward: Projection
-    outward: Projection
-    gate_up: Projection
-    down: Projection
+    linears: LayerLinears
     following: RmsNorm | None = None
     incoming: Handover = field(default_factory=Handover)
     outgoing: Handover = field(default_factory=Handover)
@@ -187,8 +176,7 @@ class FusedLayer:
         x = hidden_states.reshape(rows, size)
         normed = self.incoming.take(hidden_states)
         normed = rms_norm(x, parts.before_attention) if normed is None else normed
-        projected = self.inward(normed)
-        q, k, v = projected if len(projected) == 3 else self._unpacked(projected[0])
+        q, k, v = self.linears.heads(normed)
         queries = rotate_and_store(
             q,
             k,
@@ -203,11 +191,9 @@ class FusedLayer:
             k_norm=parts.k_norm,
         )
         attended = self.attend(queries, place.keys, place.values, place.position, bias=place.bias)
-        added = self.outward(attended)[0]
+        added = self.linears.out(attended)
         x, normed = add_rms_norm(added, x, parts.before_mlp, around=parts.after_attention)
-        both = self.gate_up(normed)
-        gate, up = both if len(both) == 2 else both[0].chunk(2, dim=-1)
-        added = self.down(gated_activation(gate, up, parts.activation))[0]
+        added = self.linears.down(self.linears.gated(normed))
         if place.counter is not None:
             place.counter.add_(rows)
         return self._end(added, x, rows, size)
@@ -224,23 +210,13 @@ class FusedLayer:
         self.outgoing.put(hidden, normed)
         return hidden
 
-    def _unpacked(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        heads = self.parts.rule.heads
-        widths = [heads.queries * heads.size, heads.keys * heads.size, heads.keys * heads.size]
-        q, k, v = torch.split(packed, widths, dim=-1)
-        return q, k, v
-
-
-def one_by_one(modules: tuple[nn.Module, ...]) -> Projection:
-    """Linear layers called one after the other."""
-    return lambda x: tuple(module(x) for module in modules)
-
 
 def assemble(
     layer: nn.Module,
     parts: LayerParts,
     attentions: dict[AttentionRule, DecodeAttention],
-    projecting: Projecting = one_by_one,
+    *,
+    products: bool = True,
 ) -> FusedLayer:
     """A layer's fused form; nothing is replaced yet.
 
@@ -248,16 +224,13 @@ def assemble(
         layer: The module.
         parts: It, taken apart.
         attentions: Attention kernels that there are already; one is added where it is missing.
-        projecting: How linear layers are called.
+        products: Whether linear layers become products of the kernels where they can.
     """
     return FusedLayer(
         layer=layer,
         parts=parts,
         attend=attentions.setdefault(parts.rule, DecodeAttention(parts.rule)),
-        inward=projecting(parts.inward),
-        outward=projecting((parts.o_proj,)),
-        gate_up=projecting(parts.gate_up),
-        down=projecting((parts.down_proj,)),
+        linears=layer_linears(parts, products=products),
     )
 
 

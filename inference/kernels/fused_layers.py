@@ -23,7 +23,7 @@ from inference.attention_masks import decoder_layers
 from inference.errors import NotAvailable
 from inference.kernels.attention import AttentionRule, DecodeAttention
 from inference.kernels.compiler import KernelError, KernelUnavailable, available
-from inference.kernels.fused_layer import FusedLayer, Handover, Projecting, assemble, one_by_one
+from inference.kernels.fused_layer import FusedLayer, Handover, assemble
 from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
 from inference.kernels.norms import HALVES
 from inference.kernels.trying import try_layers
@@ -77,12 +77,12 @@ class FusedNorm:
         return self.original(hidden_states) if normed is None else normed.reshape(hidden_states.shape)
 
 
-def install(model: Any, *, projecting: Projecting = one_by_one, anywhere: bool = False) -> FusedLayers:
+def install(model: Any, *, products: bool = True, anywhere: bool = False) -> FusedLayers:
     """Replace the decode step of every decoder layer that allows it.
 
     Args:
         model: A causal language model of transformers, in eval mode.
-        projecting: How linear layers that read the same input are called.
+        products: Whether linear layers become products of the kernels where they can.
         anywhere: Also where there are no kernels; their plain torch twins run then.
     """
     try:
@@ -98,7 +98,7 @@ def install(model: Any, *, projecting: Projecting = one_by_one, anywhere: bool =
         try:
             if "forward" in vars(layer):
                 raise NotFusable("something else has replaced its forward")
-            candidates[number] = assemble(layer, take_apart(layer), attentions, projecting)
+            candidates[number] = assemble(layer, take_apart(layer), attentions, products=products)
         except (NotFusable, KernelUnavailable) as error:
             report.refused[number] = str(error)
     if candidates:
