@@ -125,9 +125,7 @@ class FusedLayer:
             raise NotFusable("a prefill or a batch")
         if any(value is not None for name, value in kwargs.items() if name not in _KNOWN_ARGUMENTS):
             raise NotFusable("an unusual argument")
-        if any(module._forward_hooks or module._forward_pre_hooks for module in self._modules) and any(
-            _listens(module) for module in self._modules
-        ):
+        if any(_listens(module) for module in self._modules):
             raise NotFusable("hooks on its parts")
         cosine = sine = None
         if self.parts.rotates:
@@ -201,7 +199,7 @@ class FusedLayer:
     def _end(self, added: Tensor, x: Tensor, rows: int, size: int) -> Tensor:
         """The last sum, with the norm that comes next where it is known."""
         norm = self.following
-        if norm is None or self.layer._forward_hooks:
+        if norm is None or _listens(self.layer):
             if self.parts.after_mlp is not None:
                 added = rms_norm(added, self.parts.after_mlp)
             return (x + added).reshape(1, rows, size)
@@ -247,12 +245,12 @@ def _listens(module: nn.Module) -> bool:
     transformers hangs one on every attention block when outputs are first recorded and leaves it there; it
     does something only while a model's call records.
     """
-    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
-    if not hooks:
+    if not module._forward_pre_hooks and not module._forward_hooks:
         return False
+    hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     if any(getattr(hook, "__module__", "") != "transformers.utils.output_capturing" for hook in hooks):
         return True
     from transformers.utils import output_capturing
 
     collector = getattr(output_capturing, "_active_collector", None)
-    return collector is None or collector.get() is not None
+    return collector is None or bool(collector.get())
