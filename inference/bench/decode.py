@@ -7,6 +7,10 @@ within rounds and their median is reported. Paths:
 - session-bare: the same with one candidate recorded
 - forward: the model's forward pass with the engine's cache and argmax, nothing else
 - generate: transformers' generate with the same controls
+
+On a GPU one line for each --context tells the captured loop's speed, its share of the bandwidth floor (bytes
+of weights and cache over those of a device copy), the ratio to generate, and with --live what moving each
+control costs. --shape takes random weights of that shape instead of a model.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inference.bench.random_models import SHAPES, random_model
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report, run_events
 from inference.events import GenerateRequest, SamplingControls, Token
 from inference.running import new_run_id
@@ -35,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--candidates", type=int, default=20, metavar="K")
     parser.add_argument("--temperature", type=float, default=0.7, metavar="F")
     parser.add_argument("--top-p", type=float, default=0.95, metavar="F")
+    parser.add_argument("--shape", choices=sorted(SHAPES), help="random weights of this shape, no --model")
+    parser.add_argument("--context", type=int, nargs="+", metavar="N", help="prompt lengths, on a GPU")
+    parser.add_argument("--reference-tokens", type=int, default=48, metavar="N", help="of generate, on a GPU")
+    parser.add_argument("--live", action="store_true", help="also with controls moved, on a GPU")
     parser.add_argument(
         "--threads", type=int, default=None, metavar="N", help="CPU threads; default: as the app"
     )
@@ -44,13 +53,33 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print one line; returns the exit status."""
     session = Session()
     try:
-        load_model(session, arguments)
+        seconds = _build(session, arguments) if arguments.shape else load_model(session, arguments)
+        loaded = session.require_engine().loaded
+        if loaded.device.type == "cuda":
+            from inference.bench.decode_gpu import measure
+
+            session.close()
+            measure(replace(loaded, eos_ids=frozenset()), arguments, round(seconds, 1))
+            return 0
         bench = _Bench(session, arguments)
         rounds = [bench.round() for _ in range(arguments.rounds + 1)][1:]  # the first warms up
     except RunFailed as failure:
         return report(failure, as_json=arguments.json)
     print_json(bench.summary(rounds))
     return 0
+
+
+def _build(session: Session, arguments: argparse.Namespace) -> float:
+    """A model with random weights; returns the seconds that it took."""
+    import torch
+
+    device = "cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu"
+    began = time.perf_counter()
+    longest = max([arguments.prompt_tokens, *(arguments.context or [])]) + arguments.new_tokens
+    session.use(random_model(arguments.shape, arguments.quantization, device, longest + 8))
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 class _Clock:

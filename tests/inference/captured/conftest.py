@@ -1,4 +1,4 @@
-"""The same run on plain steps and on the step of fixed shapes, which is called where a GPU would replay it."""
+"""The same run on plain steps and on the step of fixed shapes, called where a GPU would replay it."""
 
 from __future__ import annotations
 
