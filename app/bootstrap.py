@@ -251,6 +251,7 @@ class App(QObject):
             models=models.models,
             lens=models.lens,
             attention=models.attention,
+            focus=models.focus,
             parent=self,
         )
         self.side_by_side = SideBySideController(

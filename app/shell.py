@@ -269,7 +269,7 @@ class Shell(QObject):
         self._widgets.inspector.show_panel("why")
 
     @Slot()
-    def show_steering(self) -> None:
+    def show_steering(self, *_: object) -> None:
         """Mark the spans that are turned down or up in the conversation."""
         tints, chat = self._app.steering.tints(), self._widgets.chat
         chat.text_view.set_tints(tints)

@@ -163,6 +163,9 @@ def _connect_steering(app: App) -> None:
     app.side_by_side.wanted.connect(app.shell.show_compare)
     app.widgets.compare.cancel_requested.connect(app.side_by_side.cancel)
     app.models.steering.changed.connect(app.shell.show_steering)
+    transcript = app.models.transcript
+    for signal in (transcript.was_reset, transcript.message_appended, transcript.tail_replaced):
+        signal.connect(app.shell.show_steering)
 
 
 def _connect_two_prompts(app: App) -> None:
@@ -180,6 +183,9 @@ def _connect_lens(app: App) -> None:
     panel.layer_requested.connect(looking.read_layer)
     panel.head_requested.connect(looking.read_head)
     panel.cancel_requested.connect(looking.cancel)
+    panel.follow_requested.connect(looking.follow)
+    panel.position_hovered.connect(looking.hover)
+    panel.position_chosen.connect(looking.choose)
     looking.told.connect(app.shell.tell)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QSizePolicy, QToolTip, QWidget
 
@@ -16,7 +16,17 @@ _ROW, _COLUMN, _HEAD, _LABELS = 20, 60, 20, 28
 
 
 class LensGrid(QAbstractScrollArea):
-    """Paints only the cells that are seen; the head (the text itself) and the layers' numbers stay."""
+    """Paints only the cells that are seen; the head (the text itself) and the layers' numbers stay.
+
+    The column in which the focused token is decided is framed.
+
+    Signals:
+        hovered: Position of the token that is decided below the pointer; None.
+        chosen: Position of the token that is decided where was clicked.
+    """
+
+    hovered = Signal(object)
+    chosen = Signal(int)
 
     def __init__(self, model: LensModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -31,6 +41,7 @@ class LensGrid(QAbstractScrollArea):
         self._width = 0
         self._throttle = Throttle(self._refresh, 60, self)
         model.changed.connect(self._throttle.call)
+        model.focused_changed.connect(self._follow)
         theme.changed.connect(self.viewport().update)
 
     def sizeHint(self) -> QSize:
@@ -59,6 +70,15 @@ class LensGrid(QAbstractScrollArea):
         """Where a cell is, in the viewport; rows count from the top."""
         left = _LABELS + column * _COLUMN - self.horizontalScrollBar().value()
         return QRectF(left, _HEAD + row * _ROW - self.verticalScrollBar().value(), _COLUMN, _ROW)
+
+    def _follow(self) -> None:
+        """Bring the column of the focused token into view, unless the pointer is here."""
+        column, bar = self._model.deciding, self.horizontalScrollBar()
+        if column is not None and self._hovered is None:
+            left, room = column * _COLUMN, self.viewport().width() - _LABELS
+            if not bar.value() <= left <= bar.value() + room - 2 * _COLUMN:
+                bar.setValue(left - (room - _COLUMN) // 2)
+        self.viewport().update()
 
     def _refresh(self) -> None:
         self._set_ranges()
@@ -96,12 +116,19 @@ class LensGrid(QAbstractScrollArea):
         last = min(self._columns, (left + self.viewport().width() - _LABELS) // _COLUMN + 1)
         for row, layer in enumerate(self._model.layers):
             self._paint_row(painter, row, layer, range(first, last))
+        deciding = self._model.deciding
+        if deciding is not None:
+            frame = self.cell_rect(0, deciding).united(self.cell_rect(len(self._model.layers) - 1, deciding))
+            painter.setPen(QPen(self._theme.color("accent"), 2))
+            painter.drawRect(frame.adjusted(1, 1, -1, -1))
         window = self._theme.color("window")
         painter.fillRect(0, 0, self.viewport().width(), _HEAD, window)
         painter.setPen(self._theme.color("text"))
+        own = self._model.column(self._model.focused)
         for column in range(first, last):
             box = self.cell_rect(0, column)
             box.moveTop(0)
+            painter.setPen(self._theme.color("accent" if column == own else "text"))
             self._write(painter, box, visible_token(started.tokens[column], column))
         painter.fillRect(0, 0, _LABELS, self.viewport().height(), window)
         painter.setPen(self._theme.color("muted"))
@@ -140,8 +167,21 @@ class LensGrid(QAbstractScrollArea):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Frame the cell below the pointer."""
-        self._hovered = self.cell_at(event.position().toPoint())
-        self.viewport().update()
+        cell = self.cell_at(event.position().toPoint())
+        if cell != self._hovered:
+            self._hovered = cell
+            self.hovered.emit(self._decided(cell))
+            self.viewport().update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Put the focus on the token that is decided there."""
+        position = self._decided(self.cell_at(event.position().toPoint()))
+        if position is not None:
+            self.chosen.emit(position)
+
+    def _decided(self, cell: tuple[int, int] | None) -> int | None:
+        started = self._model.started
+        return None if cell is None or started is None else started.positions[cell[1]] + 1
 
     def viewportEvent(self, event: QEvent) -> bool:
         """All exact figures of a cell as a tool tip."""
@@ -151,5 +191,6 @@ class LensGrid(QAbstractScrollArea):
             return True
         if event.type() == QEvent.Type.Leave:
             self._hovered = None
+            self.hovered.emit(None)
             self.viewport().update()
         return super().viewportEvent(event)

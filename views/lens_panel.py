@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QHBoxLayout,
     QProgressBar,
@@ -16,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from views.attention_arrows import AttentionArrows
 from views.attention_view import AttentionView, HeadThumbnails
 from views.lens_grid import LensGrid
 from views.models.looking import AttentionModel, LensMeasure, LensModel, LookModel
@@ -39,8 +41,15 @@ class LensPanel(ScrollPage):
         layer_requested: Show the heads of this layer.
         head_requested: Show this head's matrix.
         cancel_requested: Stop.
+        follow_requested: Run the lens again for the rank of the focused token (or of the chosen candidate)
+            everywhere: whether on or off.
+        position_hovered: The pointer is on the token at this position; None.
+        position_chosen: The token at this position was clicked.
     """
 
+    follow_requested = Signal(bool)
+    position_hovered = Signal(object)
+    position_chosen = Signal(int)
     look_requested = Signal()
     layer_requested = Signal(int)
     head_requested = Signal(int)
@@ -66,6 +75,10 @@ class LensPanel(ScrollPage):
         self.column.addStretch(1)
         self.grid, self.heads = LensGrid(lens, theme), HeadThumbnails(attention, theme)
         self.map = AttentionView(attention, theme)
+        self.arrows = AttentionArrows(attention, theme)
+        for view in (self.grid, self.arrows):
+            view.hovered.connect(self.position_hovered)
+            view.chosen.connect(self.position_chosen)
         self._pages.addWidget(self._lens_page())
         self._pages.addWidget(self._attention_page())
 
@@ -90,6 +103,13 @@ class LensPanel(ScrollPage):
         for name, title in _MEASURES.items():
             measure.addItem(title, name)
         measure.activated.connect(lambda _: self._lens.set_measure(measure.currentData()))
+        self.follow = QCheckBox()
+        self.follow.setObjectName("lensFollow")
+        self.follow.setToolTip(
+            "Ranks of one token at every position: the one in focus, or the candidate that is chosen in the "
+            "Token tab. Otherwise those of the token that really comes."
+        )
+        self.follow.clicked.connect(self.follow_requested)
         again = QPushButton("Look again")
         again.setObjectName("lookAgain")
         again.clicked.connect(self.look_requested)
@@ -99,9 +119,14 @@ class LensPanel(ScrollPage):
         result.setSpacing(2 * GRID)
         result.addWidget(heading("Colour: from nothing (pale) to certain", self._theme))
         result.addWidget(measure)
+        result.addWidget(self.follow)
         result.addWidget(self.grid)
         result.addWidget(
-            note("The last layer is on top: it is what the model says. Point at a cell.", self._theme)
+            note(
+                "The last layer is on top: it is what the model says. Point at a cell; framed is where the "
+                "focused token is decided, a click puts the focus there.",
+                self._theme,
+            )
         )
         result.addWidget(again)
         column.addWidget(empty)
@@ -114,11 +139,21 @@ class LensPanel(ScrollPage):
             shown.setVisible(known)
             empty.setVisible(not known and self._lens.state != "working")
             again.setEnabled(self._lens.state != "working")
+            self._show_follow()
 
+        self._lens.focused_changed.connect(self._show_follow)
         self._lens.state_changed.connect(show)
         self._lens.changed.connect(show)
         show()
         return page
+
+    def _show_follow(self) -> None:
+        lens = self._lens
+        token = f"“{lens.followed[1]}”" if lens.followed is not None else "the focused token"
+        self.follow.setText(f"Rank of {token} everywhere")
+        self.follow.setChecked(lens.followed is not None)
+        possible = lens.followed is not None or lens.focused is not None
+        self.follow.setEnabled(possible and lens.state != "working")
 
     def _attention_page(self) -> QWidget:
         page, column = _page()
@@ -141,9 +176,12 @@ class LensPanel(ScrollPage):
         column.addLayout(row)
         column.addWidget(_State(self._attention, self._theme, self.cancel_requested))
         column.addWidget(self.heads)
+        arrows = note("Point at a token to see what this head looks at from there.", self._theme)
         hint = note("Click a head to see its matrix; point at it for exact weights.", self._theme)
         column.addWidget(hint)
         column.addWidget(self.map)
+        column.addWidget(arrows)
+        column.addWidget(self.arrows)
         column.addStretch(1)
         self.heads.head_chosen.connect(self.head_requested)
 
@@ -153,7 +191,8 @@ class LensPanel(ScrollPage):
                 if not self._attention.thumbnails:
                     layer.setValue(self._attention.layer)
             hint.setVisible(bool(self._attention.thumbnails))
-            self.map.setVisible(self._attention.matrix is not None)
+            for part in (self.map, arrows, self.arrows):
+                part.setVisible(self._attention.matrix is not None)
             read.setEnabled(self._attention.state != "working")
 
         self._attention.state_changed.connect(show)

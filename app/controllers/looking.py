@@ -6,18 +6,22 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from app.controllers.chat import ChatController
 from app.controllers.context import ReadContext, context_before, context_of_reply
+from app.controllers.positions import Positions
 from app.desk import Desk
 from app.history import History
 from inference.events import (
     AttentionRequest,
+    AttentionStarted,
     Cancelled,
     Event,
     Failed,
     Finished,
     LensRequest,
+    LensStarted,
     ModelLoaded,
 )
 from inference.running import RunHandle, new_run_id
+from views.models.focus import FocusModel, TokenSpan
 from views.models.looking import AttentionModel, LensModel, LookModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.transcript import TranscriptModel
@@ -42,6 +46,7 @@ class LookingController(QObject):
         models: ModelChoiceModel,
         lens: LensModel,
         attention: AttentionModel,
+        focus: FocusModel,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -52,7 +57,11 @@ class LookingController(QObject):
         self._models = models
         self._lens = lens
         self._attention = attention
+        self._focus = focus
         self._runs: dict[LookModel, RunHandle] = {}
+        self._positions: Positions | None = None
+        self._reply_tokens = 0
+        focus.current_changed.connect(self._follow_focus)
         transcript.was_reset.connect(self._forget)
         transcript.tail_replaced.connect(self._forget)
         models.loaded_changed.connect(self._on_model)
@@ -70,8 +79,52 @@ class LookingController(QObject):
             reply_ids=context.reply_ids,
             reply_text=context.reply_text,
             first=self._first(),
+            token_id=self._lens.followed[0] if self._lens.followed is not None else None,
         )
         self._submit(self._lens, request)
+
+    @Slot(bool)
+    def follow(self, on: bool) -> None:
+        """Look again, at the ranks of the focused token (or the chosen candidate), or of those that come."""
+        self._lens.follow(self._chosen_token() if on else None)
+        self.look()
+
+    def _chosen_token(self) -> tuple[int, str] | None:
+        span = self._focus.focus
+        token = self._transcript.token(span.message_id, span.end - 1) if span is not None else None
+        if token is None:
+            return None
+        row = self._focus.candidate
+        chosen = token if row is None else token.candidates[row]
+        return chosen.id, chosen.text
+
+    # --- one focus for all panels
+
+    @Slot(object)
+    def _follow_focus(self, span: TokenSpan | None) -> None:
+        position = self._positions.of(span) if self._positions is not None else None
+        self._lens.set_focused(position)
+        self._attention.set_focused(position)
+
+    @Slot(object)
+    def hover(self, position: int | None) -> None:
+        """Preview in the conversation the token that is pointed at in the Lens tab."""
+        self._focus.set_preview(self._span(position))
+
+    @Slot(int)
+    def choose(self, position: int) -> None:
+        """Put the focus on the token that was clicked in the Lens tab."""
+        span = self._span(position)
+        if span is not None:
+            self._focus.set_focus(span)
+
+    def _span(self, position: int | None) -> TokenSpan | None:
+        return None if position is None or self._positions is None else self._positions.span(position)
+
+    def _note_count(self, count: int) -> None:
+        """So many tokens are read: the focus can be placed among them."""
+        self._positions = Positions(self._transcript, count, self._reply_tokens)
+        self._follow_focus(self._focus.current)
 
     @Slot(int)
     def read_layer(self, layer: int) -> None:
@@ -122,11 +175,15 @@ class LookingController(QObject):
     def _take_lens(self, events: tuple[Event, ...]) -> None:
         for event in events:
             self._lens.take(event)
+            if isinstance(event, LensStarted):
+                self._note_count(event.positions[-1] + 1)
         self._end(self._lens, events[-1], bool(self._lens.rows))
 
     def _take_attention(self, events: tuple[Event, ...]) -> None:
         for event in events:
             self._attention.take(event)
+            if isinstance(event, AttentionStarted):
+                self._note_count(len(event.tokens))
         self._end(self._attention, events[-1], bool(self._attention.thumbnails))
 
     def _end(self, model: LookModel, last: Event, some: bool) -> None:
@@ -149,8 +206,11 @@ class LookingController(QObject):
             return None
         last = path[-1]
         if last.role != "assistant":
-            return context_before(self._history, path)
-        return context_of_reply(self._history, last.id, self._transcript.message(last.id))
+            context = context_before(self._history, path)
+        else:
+            context = context_of_reply(self._history, last.id, self._transcript.message(last.id))
+        self._reply_tokens = len(context.reply_ids)
+        return context
 
     def _first(self) -> int:
         return max(0, self._chat.context_used - POSITIONS)
@@ -159,6 +219,7 @@ class LookingController(QObject):
     def _forget(self, *_: object) -> None:
         for model in list(self._runs):
             self._desk.drop(self._runs.pop(model))
+        self._positions = None
         self._lens.clear()
         self._attention.clear()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app.bootstrap import App, Options
@@ -530,6 +531,69 @@ def test_the_lens_shows_rows_of_layers(app: App, fake_session: Any, qtbot: Any) 
     assert child(app, "lensView").isVisible()
 
 
+def lens_over_the_reply(app: App, fake_session: Any, qtbot: Any, before: int = 20) -> int:
+    """Look at ``before`` tokens of the prompt and all of the reply; returns how many the reply has."""
+    reply = app.models.transcript.last_reply
+    own = len([token for token in reply.track.tokens if not token.special])
+    tokens = tuple(f"t{number}" for number in range(before + own))
+
+    def lens(request: LensRequest, handle: RunHandle) -> Iterator[Event]:
+        assert len(request.reply_ids) == own
+        yield LensStarted(
+            run_id=request.run_id, positions=tuple(range(len(tokens))), tokens=tokens, layers=(0,)
+        )
+        many = len(tokens)
+        yield LensRow(
+            run_id=request.run_id, layer=0, top_ids=(1,) * many, top_texts=("x",) * many,
+            top_probs=(0.5,) * many, ranks=(7,) * many, followed_probs=(0.1,) * many,
+            entropies=(1.0,) * many,
+        )  # fmt: skip
+
+    fake_session.script[LensRequest] = lens
+    app.widgets.inspector.show_panel("lens")
+    child(app, "lookNow").click()
+    qtbot.waitUntil(lambda: app.models.lens.state == "result")
+    return own
+
+
+def test_the_lens_follows_the_focus_and_a_click_in_it_moves_the_focus(
+    app: App, fake_session: Any, qtbot: Any
+) -> None:
+    own = lens_over_the_reply(app, fake_session, qtbot)
+    reply = app.models.transcript.last_reply
+    app.models.focus.set_focus(TokenSpan(reply.id, own - 1, own))
+    assert app.models.lens.focused == 20 + own - 1
+    assert app.models.lens.deciding == 20 + own - 2, "a token is decided one position before its own"
+    grid = child(app, "lensView")
+    qtbot.waitUntil(lambda: grid.horizontalScrollBar().maximum() > 0)
+    grid.horizontalScrollBar().setValue(18 * 60)
+    at = grid.cell_rect(0, 19).center().toPoint()
+    qtbot.mouseClick(grid.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert app.models.focus.focus == TokenSpan(reply.id, 0, 1)
+    app.models.focus.clear()
+    assert app.models.lens.deciding is None
+
+
+def test_the_rank_of_a_chosen_token_is_followed_everywhere(app: App, fake_session: Any, qtbot: Any) -> None:
+    lens_over_the_reply(app, fake_session, qtbot)
+    follow = child(app, "lensFollow")
+    assert not follow.isEnabled(), "no token is in focus"
+    reply = app.models.transcript.last_reply
+    app.models.focus.set_focus(TokenSpan(reply.id, 0, 1))
+    follow.click()
+    qtbot.waitUntil(lambda: app.models.lens.state == "result")
+    token = reply.track[0]
+    assert fake_session.of(LensRequest)[-1].token_id == token.id
+    assert repr(token.text) + ": rank 7" in app.models.lens.words(0, 0)
+    app.models.focus.set_candidate(1)
+    follow.click()
+    qtbot.waitUntil(lambda: app.models.lens.state == "result")
+    assert fake_session.of(LensRequest)[-1].token_id is None
+    follow.click()
+    qtbot.waitUntil(lambda: app.models.lens.state == "result")
+    assert fake_session.of(LensRequest)[-1].token_id == token.candidates[1].id
+
+
 def test_a_head_is_shown_with_its_exact_weights(app: App, fake_session: Any, qtbot: Any) -> None:
     def attention(request: AttentionRequest, handle: RunHandle) -> Iterator[Event]:
         heads = request.heads or (0, 1)
@@ -549,3 +613,11 @@ def test_a_head_is_shown_with_its_exact_weights(app: App, fake_session: Any, qtb
     qtbot.waitUntil(lambda: app.models.attention.state == "result")
     assert app.models.attention.words(1, 0) == "' is' looks at 'It': 0.2500"
     assert fake_session.of(AttentionRequest)[-1].heads == (1,)
+    app.widgets.lens.looks.buttons[1].click()
+    arrows = child(app, "attentionArrows")
+    qtbot.waitUntil(lambda: arrows.isVisible() and arrows.height() > 10)
+    qtbot.mouseMove(arrows.viewport(), arrows.box(1).center().toPoint())
+    assert arrows.targets() == [(1, 0.75), (0, 0.25)]
+    assert "' is' looks at ' is' 0.75, 'It' 0.25" in arrows.accessibleDescription()
+    qtbot.mouseMove(arrows.viewport(), arrows.box(0).center().toPoint())
+    assert arrows.targets() == [(0, 1.0)], "nothing after a token is looked at"

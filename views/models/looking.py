@@ -16,15 +16,31 @@ LensMeasure = Literal["top", "followed", "rank", "entropy"]
 
 
 class LookModel(QObject):
-    """State of one kind of look: it is working, has a result, or failed."""
+    """State of one kind of look: it is working, has a result, or failed.
+
+    ``focused`` is the position of the conversation's focused token in what the model read.
+
+    Signals:
+        changed: The result is another.
+        state_changed: The look began, ended or failed.
+        focused_changed: Another token is in focus.
+    """
 
     changed = Signal()
     state_changed = Signal()
+    focused_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state: LookState = "empty"
         self.problem = ""
+        self.focused: int | None = None
+
+    def set_focused(self, position: int | None) -> None:
+        """The conversation's focus is on this token."""
+        if position != self.focused:
+            self.focused = position
+            self.focused_changed.emit()
 
     def set_state(self, state: LookState, problem: str = "") -> None:
         """Tell where the look stands."""
@@ -41,10 +57,29 @@ class LensModel(LookModel):
         self.rows: dict[int, LensRow] = {}
         self.measure: LensMeasure = "top"
         self.vocabulary = 1
+        #: The token whose rank is followed at every position, and its text; None: the one that comes next.
+        self.followed: tuple[int, str] | None = None
+
+    def follow(self, token: tuple[int, str] | None) -> None:
+        """Follow a token's rank; None: that of the token that really comes next."""
+        if token != self.followed:
+            self.followed = token
+            self.changed.emit()
+
+    def column(self, position: int | None) -> int | None:
+        """The column of a position; None if it is not shown."""
+        if position is None or self.started is None or position not in self.started.positions:
+            return None
+        return self.started.positions.index(position)
+
+    @property
+    def deciding(self) -> int | None:
+        """The column where the focused token is decided: the one before its own."""
+        return None if self.focused is None else self.column(self.focused - 1)
 
     def clear(self) -> None:
         """Forget everything."""
-        self.started, self.rows = None, {}
+        self.started, self.rows, self.followed = None, {}, None
         self.set_state("empty")
         self.changed.emit()
 
@@ -77,7 +112,8 @@ class LensModel(LookModel):
         words = f"{where}, after {started.tokens[column]!r}\n"
         words += f"would say {row.top_texts[column]!r}, {row.top_probs[column]:.4f}\n"
         if row.ranks[column]:
-            words += f"the token that comes: rank {row.ranks[column]:,}, {row.followed_probs[column]:.4g}\n"
+            name = repr(self.followed[1]) if self.followed is not None else "the token that comes"
+            words += f"{name}: rank {row.ranks[column]:,}, {row.followed_probs[column]:.4g}\n"
         return words + f"entropy {row.entropies[column]:.3f} nats"
 
     def share(self, layer: int, column: int) -> float | None:
@@ -158,6 +194,13 @@ class AttentionModel(LookModel):
             return None
         values = self.matrix.rows[row]
         return values[column] if 0 <= column < len(values) else None
+
+    def looks_from(self, position: int | None) -> tuple[float, ...]:
+        """The weights of the token at a position on all before it and itself; empty if they are not known."""
+        if self.matrix is None or position is None:
+            return ()
+        row = position - self.matrix.first
+        return self.matrix.rows[row][: position + 1] if 0 <= row < len(self.matrix.rows) else ()
 
     def words(self, row: int, column: int) -> str:
         """A weight with its two tokens."""
