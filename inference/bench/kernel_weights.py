@@ -35,11 +35,9 @@ MODELS = {
 
 def nf4_code(device: torch.device) -> torch.Tensor:
     """The 16 values of NF4, as bitsandbytes has them."""
-    values = (
-        (-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0)
-        + (0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0)
-    )  # fmt: skip
-    return torch.tensor(values, device=device)
+    negative = (-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0)
+    positive = (0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0)
+    return torch.tensor((*negative, *positive), device=device)
 
 
 def random_weight(rows: int, features: int, storage: Storage, device: torch.device) -> StoredWeight:
