@@ -1,0 +1,199 @@
+"""One token through a Llama-like model on a CPU, without what transformers does around each layer.
+
+Two things are saved: Python between the layers, and half of the memory traffic, which is what a step on a CPU
+waits for: where the weights are exact in float16 (those of bfloat16 checkpoints are), the step reads a packed
+float16 copy of them (FBGEMM: float16 weights, float32 activations and sums). The copy is for steps only; the
+model's own weights stay what gradients and everything else work on.
+
+Only what is known to be built like Llama is taken, and before it is relied on its logits are compared with
+the model's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+from transformers.cache_utils import Cache
+
+from inference.kv_cache import BufferedLayer, crop
+
+logger = logging.getLogger(__name__)
+
+_FAMILIES = frozenset(["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
+#: Largest difference to the model's own logits.
+_TOLERANCE = 1e-4
+#: A weight that float16 holds to this is held exactly, or is too small to be seen in a sum of float32.
+_EXACT = 6e-8
+#: Models with more parameters than this get no copy of their weights: speed is not worth that much memory.
+LARGEST_COPY = 200_000_000
+
+_Linear = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    weight: Tensor
+    epsilon: float
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        return rms_norm(hidden, self.weight.shape, self.weight, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    before_attention: _Norm
+    read: _Linear
+    write: _Linear
+    before_mlp: _Norm
+    widen: _Linear
+    narrow: _Linear
+
+
+class CpuStep:
+    """Reads single tokens; make one with :func:`cpu_step`.
+
+    Attributes:
+        right: Whether the logits are those of the model; None until that is known.
+        copied: Bytes of the packed copy of the weights.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.right: bool | None = None
+        self.copied = 0
+        base, config = model.model, model.config
+        attention = base.layers[0].self_attn
+        self._size: int = attention.head_dim
+        self._scale: float = attention.scaling
+        self._queries: int = config.num_attention_heads
+        self._keys: int = config.num_key_value_heads
+        self._rotary = base.rotary_emb
+        self._embeddings: Tensor = base.embed_tokens.weight
+        copy = sum(weight.numel() for weight in model.parameters()) <= LARGEST_COPY
+        self._layers = [self._layer(layer, copy) for layer in base.layers]
+        self._norm = _norm(base.norm)
+        self._head = self._linear(copy, model.lm_head)
+
+    def fits(self, cache: Any) -> bool:
+        """Whether the cache is one that this step can write into."""
+        layers = cache.layers if isinstance(cache, Cache) else ()
+        return bool(layers) and all(
+            type(layer) is BufferedLayer and layer.keys is not None and layer.keys.shape[0] == 1
+            for layer in layers
+        )
+
+    def try_out(self, token: int, cache: Cache) -> Tensor:
+        """Read a token and leave the cache as it was."""
+        logits = self(token, cache)
+        crop(cache, int(cache.get_seq_length()) - 1)
+        return logits
+
+    def judge(self, tried: Tensor, expected: Tensor) -> None:
+        """Take the step from now on if its logits are those of the model."""
+        difference = float((tried - expected).abs().max())
+        self.right = difference <= _TOLERANCE
+        if not self.right:
+            logger.warning("Steps are left to transformers: logits differ by %.1e", difference)
+
+    def __call__(self, token: int, cache: Cache) -> Tensor:
+        """Read a token behind what is in the cache; returns (1, vocabulary) logits."""
+        hidden = self._embeddings[token][None]
+        cos, sin = self._rotary(hidden[None], torch.tensor([[cache.get_seq_length()]]))
+        cos, sin = cos[0], sin[0]
+        for layer, held in zip(self._layers, cache.layers, strict=True):
+            mixed = layer.read(layer.before_attention(hidden)).view(-1, self._size)
+            hidden = hidden + layer.write(self._attended(mixed, cos, sin, held))
+            gate, up = layer.widen(layer.before_mlp(hidden)).chunk(2, -1)
+            hidden = hidden + layer.narrow(silu(gate) * up)
+        return self._head(self._norm(hidden))
+
+    def _attended(self, mixed: Tensor, cos: Tensor, sin: Tensor, held: Any) -> Tensor:
+        """What the heads read, (1, heads * head size); ``mixed`` is (queries + keys + values, head size)."""
+        half, rotated = self._size // 2, self._queries + self._keys
+        turning = mixed[:rotated]
+        turned = turning * cos + torch.cat([-turning[:, half:], turning[:, :half]], 1) * sin
+        keys, values = held.update(turned[None, self._queries :, None], mixed[None, rotated:, None])
+        read = scaled_dot_product_attention(
+            turned[None, : self._queries, None],
+            keys,
+            values,
+            scale=self._scale,
+            enable_gqa=self._queries != self._keys,
+        )
+        return read.reshape(1, -1)
+
+    def _layer(self, layer: Any, copy: bool) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        return _Layer(
+            before_attention=_norm(layer.input_layernorm),
+            read=self._linear(copy, attention.q_proj, attention.k_proj, attention.v_proj),
+            write=self._linear(copy, attention.o_proj),
+            before_mlp=_norm(layer.post_attention_layernorm),
+            widen=self._linear(copy, mlp.gate_proj, mlp.up_proj),
+            narrow=self._linear(copy, mlp.down_proj),
+        )
+
+    def _linear(self, copy: bool, *modules: Any) -> _Linear:
+        """One product for linears that read the same, from a packed copy where that is exact."""
+        weights = [module.weight for module in modules]
+        biases = [module.bias for module in modules]
+        packed = _packed(weights, biases) if copy else None
+        if packed is not None:
+            self.copied += 2 * sum(weight.numel() for weight in weights)
+            return packed
+        if len(modules) == 1:
+            return lambda hidden: linear(hidden, weights[0], biases[0])
+        pairs = list(zip(weights, biases, strict=True))
+        return lambda hidden: torch.cat([linear(hidden, weight, bias) for weight, bias in pairs], -1)
+
+
+def cpu_step(model: Any) -> CpuStep | None:
+    """The step of a model, or None where it is not one that is built as expected."""
+    config = getattr(model, "config", None)
+    if type(model).__name__ not in _FAMILIES or config._attn_implementation != "sdpa":
+        return None
+    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return None
+    if config.hidden_act != "silu" or hasattr(model, "_hf_hook"):
+        return None
+    linears = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    if any(type(module) is not torch.nn.Linear for module in linears):  # quantized ones
+        return None
+    if any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in model.parameters()):
+        return None
+    return CpuStep(model)
+
+
+@torch.inference_mode()
+def _packed(weights: list[Tensor], biases: list[Tensor | None]) -> _Linear | None:
+    """The linears on packed float16 weights; None where that is not exact or this torch can't."""
+    pack = getattr(torch, "fbgemm_pack_gemm_matrix_fp16", None)
+    multiply = getattr(torch, "fbgemm_linear_fp16_weight_fp32_activation", None)
+    if pack is None or multiply is None:
+        return None
+    if any(float((weight - weight.half().float()).abs().max()) > _EXACT for weight in weights):
+        return None
+    zeros = [
+        torch.zeros(len(weight)) if bias is None else bias
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
+    bias = torch.cat(zeros)
+    with warnings.catch_warnings():
+        # Announced to go some day; then the model's own weights are read.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            held = pack(torch.cat(weights))
+            multiply(torch.zeros(1, weights[0].shape[1]), held, bias)
+        except RuntimeError:  # FBGEMM is for x86 with AVX2
+            return None
+    return lambda hidden: multiply(hidden, held, bias)
+
+
+def _norm(module: Any) -> _Norm:
+    return _Norm(module.weight, module.variance_epsilon)
