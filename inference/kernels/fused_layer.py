@@ -7,7 +7,7 @@ recorded attention weights and everything unusual take transformers' own forward
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from inference.captured.buffers import StepCache
 from inference.kernels.attention import MOST_ROWS, AttentionRule, DecodeAttention
 from inference.kernels.layer_linears import LayerLinears, layer_linears
 from inference.kernels.layer_parts import LayerParts, NotFusable
+from inference.kernels.linears import Int8
 from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
 from inference.kernels.rotary import rotate_and_store
 
@@ -81,7 +82,8 @@ class FusedLayer:
     """A decoder layer with both of its forwards.
 
     Attributes:
-        layer: The module, whose ``forward`` this replaces.
+        owner: The module, whose ``forward`` this replaces. A reference that does not keep it alive: a model
+            that is dropped must not wait for the garbage collector.
         parts: It, taken apart.
         attend: The attention kernel; layers of one rule share it.
         linears: How its linear layers are called.
@@ -90,19 +92,24 @@ class FusedLayer:
         outgoing: To the next.
     """
 
-    layer: nn.Module
+    owner: weakref.ref[nn.Module]
     parts: LayerParts
     attend: DecodeAttention
     linears: LayerLinears
     following: RmsNorm | None = None
     incoming: Handover = field(default_factory=Handover)
     outgoing: Handover = field(default_factory=Handover)
-    original: Callable[..., Any] = field(init=False)
     _modules: tuple[nn.Module, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.original = self.layer.forward
         self._modules = tuple(module for module in self.layer.modules() if module is not self.layer)
+
+    @property
+    def layer(self) -> nn.Module:
+        """The module."""
+        layer = self.owner()
+        assert layer is not None, "the layer is gone"
+        return layer
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of the layer's own forward."""
@@ -110,7 +117,8 @@ class FusedLayer:
             place = self.place(hidden_states, args, kwargs)
         except NotFusable:
             self.incoming.take(hidden_states)
-            return self.original(hidden_states, *args, **kwargs)
+            layer = self.layer
+            return type(layer).forward(layer, hidden_states, *args, **kwargs)
         return self.step(hidden_states, place)
 
     def place(self, hidden_states: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Place:
@@ -215,6 +223,7 @@ def assemble(
     attentions: dict[AttentionRule, DecodeAttention],
     *,
     products: bool = True,
+    int8: Int8 = "weight-only",
 ) -> FusedLayer:
     """A layer's fused form; nothing is replaced yet.
 
@@ -223,12 +232,13 @@ def assemble(
         parts: It, taken apart.
         attentions: Attention kernels that there are already; one is added where it is missing.
         products: Whether linear layers become products of the kernels where they can.
+        int8: What an int8 layer computes; see :mod:`inference.kernels.linears`.
     """
     return FusedLayer(
-        layer=layer,
+        owner=weakref.ref(layer),
         parts=parts,
         attend=attentions.setdefault(parts.rule, DecodeAttention(parts.rule)),
-        linears=layer_linears(parts, products=products),
+        linears=layer_linears(parts, products=products, int8=int8),
     )
 
 

@@ -12,6 +12,7 @@ one that differs is left alone.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from inference.kernels.attention import AttentionRule, DecodeAttention
 from inference.kernels.compiler import KernelError, KernelUnavailable, available
 from inference.kernels.fused_layer import FusedLayer, Handover, assemble
 from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
+from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.trying import try_layers
 
@@ -68,21 +70,29 @@ class FusedLayers:
 class FusedNorm:
     """The norm behind the last layer, which that layer has already computed."""
 
-    original: Callable[[Tensor], Tensor]
+    owner: weakref.ref[nn.Module]
     incoming: Handover
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """In place of the norm's own forward."""
         normed = self.incoming.take(hidden_states)
-        return self.original(hidden_states) if normed is None else normed.reshape(hidden_states.shape)
+        if normed is not None:
+            return normed.reshape(hidden_states.shape)
+        norm = self.owner()
+        assert norm is not None, "the norm is gone"
+        result: Tensor = type(norm).forward(norm, hidden_states)
+        return result
 
 
-def install(model: Any, *, products: bool = True, anywhere: bool = False) -> FusedLayers:
+def install(
+    model: Any, *, products: bool = True, int8: Int8 = "weight-only", anywhere: bool = False
+) -> FusedLayers:
     """Replace the decode step of every decoder layer that allows it.
 
     Args:
         model: A causal language model of transformers, in eval mode.
         products: Whether linear layers become products of the kernels where they can.
+        int8: What an int8 layer computes; see :mod:`inference.kernels.linears`.
         anywhere: Also where there are no kernels; their plain torch twins run then.
     """
     try:
@@ -98,7 +108,7 @@ def install(model: Any, *, products: bool = True, anywhere: bool = False) -> Fus
         try:
             if "forward" in vars(layer):
                 raise NotFusable("something else has replaced its forward")
-            candidates[number] = assemble(layer, take_apart(layer), attentions, products=products)
+            candidates[number] = assemble(layer, take_apart(layer), attentions, products=products, int8=int8)
         except (NotFusable, KernelUnavailable) as error:
             report.refused[number] = str(error)
     if candidates:
@@ -154,4 +164,4 @@ def _link_end(model: nn.Module, stack: nn.ModuleList, last: FusedLayer, report: 
         last.following = norm_of(norm)
     except NotFusable:
         return
-    report._replace(norm, FusedNorm(original=norm.forward, incoming=last.outgoing).forward)
+    report._replace(norm, FusedNorm(owner=weakref.ref(norm), incoming=last.outgoing).forward)

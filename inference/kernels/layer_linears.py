@@ -4,6 +4,7 @@ kernels know their storage, else the modules that they are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from inference.kernels.activations import gated_activation
 from inference.kernels.gemv import Product
 from inference.kernels.layer_parts import LayerParts
+from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.weights import UnsupportedWeight, stored_weight
 
@@ -37,14 +39,15 @@ class LayerLinears:
     down: Linear
 
 
-def layer_linears(parts: LayerParts, *, products: bool = True) -> LayerLinears:
+def layer_linears(parts: LayerParts, *, products: bool = True, int8: Int8 = "weight-only") -> LayerLinears:
     """The linear layers of a decoder layer, each group in the fastest form that its storage allows.
 
     Args:
         parts: The layer.
         products: False: the modules themselves, whatever their storage.
+        int8: What an int8 layer computes; see :mod:`inference.kernels.linears`.
     """
-    dtype = parts.before_attention.weight.dtype if products else None
+    make = functools.partial(_product, parts.before_attention.weight.dtype if products else None, int8)
     heads = parts.rule.heads
     widths = [heads.queries * heads.size, heads.keys * heads.size, heads.keys * heads.size]
 
@@ -52,23 +55,23 @@ def layer_linears(parts: LayerParts, *, products: bool = True) -> LayerLinears:
         q, k, v = torch.split(packed, widths, dim=-1)
         return q, k, v
 
-    packed: Linear | None = _product(parts.inward, dtype)
+    packed: Linear | None = make(parts.inward)
     if packed is None and len(parts.inward) == 1:
         packed = parts.inward[0]
     q, k, v = parts.inward if len(parts.inward) == 3 else (parts.inward[0],) * 3
     return LayerLinears(
         heads=(lambda x: (q(x), k(x), v(x))) if packed is None else (lambda x: split(packed(x))),
-        out=_product((parts.o_proj,), dtype) or parts.o_proj,
-        gated=_gated(parts, dtype),
-        down=_product((parts.down_proj,), dtype) or parts.down_proj,
+        out=make((parts.o_proj,)) or parts.o_proj,
+        gated=_gated(parts, make),
+        down=make((parts.down_proj,)) or parts.down_proj,
     )
 
 
-def _gated(parts: LayerParts, dtype: torch.dtype | None) -> Linear:
+def _gated(parts: LayerParts, make: Callable[..., Product | None]) -> Linear:
     pair = len(parts.gate_up) == 2
-    if pair and parts.activation == "silu" and (product := _product(parts.gate_up, dtype, paired=True)):
+    if pair and parts.activation == "silu" and (product := make(parts.gate_up, paired=True)):
         return product
-    both = _product(parts.gate_up, dtype) or (None if pair else parts.gate_up[0])
+    both = make(parts.gate_up) or (None if pair else parts.gate_up[0])
     if both is None:
         gate, up = parts.gate_up
         return lambda x: gated_activation(gate(x), up(x), parts.activation)
@@ -81,14 +84,14 @@ def _gated(parts: LayerParts, dtype: torch.dtype | None) -> Linear:
 
 
 def _product(
-    modules: tuple[nn.Module, ...], dtype: torch.dtype | None, *, paired: bool = False
+    dtype: torch.dtype | None, int8: Int8, modules: tuple[nn.Module, ...], *, paired: bool = False
 ) -> Product | None:
     """One launch for linear layers of the same input; None where the kernels cannot read them."""
     if dtype not in HALVES:
         return None
     try:
         weights = tuple(stored_weight(module) for module in modules)
-        if not weights[0].data.is_cuda:
+        if not weights[0].data.is_cuda or (weights[0].format == "int8" and int8 == "llm-int8"):
             return None
         return Product(weights, dtype=dtype, paired=paired)
     except UnsupportedWeight:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -264,3 +266,17 @@ def test_uninstalling_an_empty_report_does_nothing() -> None:
     report = FusedLayers(reason="there is no stack")
     report.uninstall()
     assert report.summary() == "No layer is fused: there is no stack"
+
+
+def test_a_dropped_model_is_gone_at_once() -> None:
+    model = tiny("Llama")
+    report = install(model, anywhere=True)
+    stepped(model)
+    layer = weakref.ref(model.model.layers[1])
+    gc.collect()
+    gc.disable()
+    try:
+        del model, report
+        assert layer() is None
+    finally:
+        gc.enable()
