@@ -27,6 +27,9 @@ contracts:
 tests:
 	QT_QPA_PLATFORM=offscreen $(PYTHON) -m pytest $(ARGS)
 
+families:  # every family of models, everything; writes docs/families.md
+	$(PYTHON) -m pytest -q tests/inference/families --families-table docs/families.md $(ARGS)
+
 tour:
 	@packaging/set_up.sh run
 	@QT_QPA_PLATFORM=offscreen $(PYTHON) -m app --tour tour

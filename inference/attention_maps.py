@@ -134,10 +134,18 @@ def eager_attention(model: Any) -> Iterator[None]:
     """Within the block the model computes attention the plain way."""
     before = model.config._attn_implementation
     try:
-        model.set_attn_implementation("eager")
+        _implement(model, "eager")
         yield
     finally:
-        model.set_attn_implementation(before)
+        _implement(model, before)
+
+
+def _implement(model: Any, name: str) -> None:
+    """Choose how attention is computed; older classes (Falcon) know no way to and read it off the config."""
+    if model._can_set_attn_implementation():
+        model.set_attn_implementation(name)
+    else:
+        model.config._attn_implementation = name
 
 
 def _record(model: Any, layers: Sequence[int], seen: dict[int, Tensor], hooks: ExitStack) -> None:
@@ -171,7 +179,8 @@ def attention_of(block: nn.Module) -> nn.Module:
     """
     for child in block.children():
         if "Attention" in type(child).__name__:
-            return child
+            inner = [each for each in child.children() if "Attention" in type(each).__name__]
+            return inner[0] if inner else child  # DBRX and GPT-Neo wrap theirs
     raise NotAvailable("Attention maps are not available: this layer has no attention.")
 
 

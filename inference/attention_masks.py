@@ -30,6 +30,7 @@ from inference.models import exceptions
 Masks: TypeAlias = "Tensor | dict[str, Tensor | None]"
 
 _RECURRENT = frozenset({"linear_attention", "conv", "mamba", "recurrent", "moe", "mlp"})
+_STATEFUL = _RECURRENT | {"hybrid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ def mask_layout(config: Any) -> MaskLayout:
         ),
         layer_kinds=tuple(kinds),
         chunk=getattr(config, "attention_chunk_size", None) if "chunked_attention" in attending else None,
-        recurrent=bool(set(kinds) & _RECURRENT),
+        recurrent=bool(set(kinds) & _STATEFUL),
         own_masks=exceptions.masks_of_its_own(config),
     )
 

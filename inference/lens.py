@@ -146,6 +146,10 @@ def residual_states(
     stack = decoder_layers(model)
 
     def keep(layer: int, states: Tensor) -> None:
+        if states.dim() != 3:
+            raise NotAvailable(
+                "The logit lens is not available for this architecture: its layers hand on several streams."
+            )
         kept[layer] = states[0, chosen.to(states.device)].detach()
 
     def before(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from inference.background import Reporter
 from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
 from inference.machine import gpu_free_bytes
-from inference.models import safety
+from inference.models import exceptions, safety
 from inference.models.estimates import LoadPlan
 from inference.models.model_files import ModelFiles
-from inference.models.quantization import BITSANDBYTES, quantization_config
+from inference.models.quantization import BITSANDBYTES, can_pack, quantization_config
 from inference.models.weights import ByteCounter, LazyTensor, open_weights
 
 if TYPE_CHECKING:
@@ -142,16 +142,28 @@ def _from_state_dict(
 
     dtype: torch.dtype = getattr(torch, plan.dtype)
     stored = getattr(config, "quantization_config", None) is not None
+    kept_whole = [
+        *exceptions.KEPT_WHOLE.get(config.model_type, ()),
+        *(
+            name.removesuffix(".weight")
+            for name, tensor in state_dict.items()
+            if name.endswith(".weight")
+            and len(tensor.shape) == 2
+            and not can_pack(tensor.shape, plan.quantization, plan.device)
+        ),
+    ]
     loaded: Any = model_class.from_pretrained(
         None,
         config=config,
         state_dict=state_dict,
         dtype=dtype,
-        quantization_config=None if stored else quantization_config(plan.quantization, dtype),
+        quantization_config=None if stored else quantization_config(plan.quantization, dtype, kept_whole),
         output_loading_info=True,
         **placement(plan),
     )
     model: PreTrainedModel = loaded[0]
+    if plan.device == "cpu" and plan.quantization in BITSANDBYTES:
+        _lay_out_inputs(model)
     missing = sorted(loaded[1]["missing_keys"])
     if missing:
         raise ModelDamaged(
@@ -159,6 +171,19 @@ def _from_state_dict(
             details="\n".join(missing[:20]),
         )
     return model
+
+
+def _lay_out_inputs(model: PreTrainedModel) -> None:
+    """Make the inputs of packed layers contiguous: bitsandbytes' 4-bit kernel for CPUs reads them as if they
+    were and multiplies the wrong numbers otherwise (0.50; Mamba hands on transposed states).
+    """
+
+    def contiguous(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0].contiguous(), *inputs[1:])
+
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.register_forward_pre_hook(contiguous)
 
 
 def _build_from_gguf(files: ModelFiles, plan: LoadPlan, reporter: Reporter) -> PreTrainedModel:

@@ -16,7 +16,7 @@ from inference.models import architecture, exceptions
 from inference.models.checkpoints import TensorHeader
 from inference.models.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
 from inference.models.packing import bytes_held, stored_method, stored_quantization
-from inference.models.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, effective_dtype
+from inference.models.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, can_pack, effective_dtype
 
 #: Most tokens that are read at once in a prefill, by device; sets the size of its intermediate tensors.
 PREFILL_CHUNK = {"cpu": 512, "cuda": 2048}
@@ -83,12 +83,12 @@ def plan(
             notes.append(f"Kept in {half}, because float32 does not fit into memory; it is slower on a CPU.")
     own = architecture.context_length(files.text_config)
     context = min(context_length or own, own)
-    base = weight_bytes(files, quantization, dtype) + overhead_bytes(files, dtype, place)
+    base = weight_bytes(files, quantization, dtype, place) + overhead_bytes(files, dtype, place)
     if context_length is None:
         context = _comfortable_context(files, dtype, context, round(free * _COMFORTABLE) - base)
     estimate = MemoryEstimate(
         device=place,
-        weights=weight_bytes(files, quantization, dtype),
+        weights=weight_bytes(files, quantization, dtype, place),
         kv_cache=kv_bytes(files, dtype, context),
         overhead=overhead_bytes(files, dtype, place),
         free=free,
@@ -128,7 +128,7 @@ def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
     raise OutOfMemory(message, hint="Choose a smaller model, or close other programs.")
 
 
-def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str) -> int:
+def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
     """Bytes of the weights in memory.
 
     int8 adds a float32 scale for each row; the 4-bit formats add one for each block of 64, and their 16
@@ -140,7 +140,8 @@ def weight_bytes(files: ModelFiles, quantization: Quantization, dtype: str) -> i
     total = _mask_bytes(files)
     shrinks = quantization in BITSANDBYTES and can_shrink(files)
     for tensor in files.parameters():
-        if not shrinks or not is_linear(tensor):
+        packed = shrinks and is_linear(tensor) and can_pack(tensor.shape, quantization, device)
+        if not packed or _is_kept_whole(files, tensor):
             total += tensor.elements * size
         elif quantization == "int8":
             total += tensor.elements + tensor.shape[0] * 4
@@ -160,6 +161,11 @@ def _mask_bytes(files: ModelFiles) -> int:
 def can_shrink(files: ModelFiles) -> bool:
     """Whether bitsandbytes knows the classes of the model's layers."""
     return files.text_config.get("model_type") not in exceptions.OWN_LINEAR_CLASS
+
+
+def _is_kept_whole(files: ModelFiles, tensor: TensorHeader) -> bool:
+    names = exceptions.KEPT_WHOLE.get(str(files.text_config.get("model_type")), ())
+    return any(f".{name}." in tensor.name for name in names)
 
 
 def is_linear(tensor: TensorHeader) -> bool:
@@ -188,7 +194,7 @@ def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
 
 def _smallest(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
     """What the model takes at the least: with the smallest context."""
-    weights = weight_bytes(files, quantization, dtype) + overhead_bytes(files, dtype, device)
+    weights = weight_bytes(files, quantization, dtype, device) + overhead_bytes(files, dtype, device)
     return weights + kv_bytes(files, dtype, SMALLEST_CONTEXT)
 
 

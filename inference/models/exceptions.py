@@ -20,6 +20,9 @@ MASKS_OF_THEIR_OWN_WITH_ALIBI = frozenset({"falcon"})
 #: Their layers are a class of their own, which bitsandbytes does not replace.
 OWN_LINEAR_CLASS = frozenset({"falcon"})
 
+#: Their code takes these layers' weights as they are, past the layer, so they can't be packed.
+KEPT_WHOLE = {"mamba": ("dt_proj",), "falcon_mamba": ("dt_proj",)}
+
 #: They keep causal masks as buffers, one for each pair of positions: how many of them.
 MASK_BUFFERS = {"gpt_neo": "each layer", "gpt_bigcode": "one"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from inference.errors import InvalidRequest
@@ -52,8 +53,21 @@ def effective_dtype(quantization: Quantization, device: str, stored: str) -> str
     return stored if stored in ("float32", "bfloat16", "float16") else "bfloat16"
 
 
-def quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """transformers' description of a choice; None where nothing is quantized.
+def can_pack(shape: Sequence[int], quantization: Quantization, device: str) -> bool:
+    """Whether bitsandbytes can compute with a linear layer's packed weight (outputs, inputs).
+
+    On a CPU with AVX-512 its 4-bit kernel lays weights out in blocks of 32 outputs and scales in blocks of 64
+    inputs, and breaks off at any other size (bitsandbytes 0.50).
+    """
+    four_bits = quantization in ("nf4", "fp4")
+    return not (four_bits and device == "cpu") or (shape[0] % 32 == 0 and shape[1] % BLOCK_SIZE == 0)
+
+
+def quantization_config(
+    quantization: Quantization, dtype: torch.dtype, kept_whole: Sequence[str] = ()
+) -> BitsAndBytesConfig | None:
+    """transformers' description of a choice; None where nothing is quantized. ``kept_whole`` are names of
+    layers that stay as they are beside the output layer.
 
     4-bit: blocks of 64 with one float32 scale each, no double quantization (it saves 0.4 bit a weight and
     costs a second lookup in every step). int8: LLM.int8() with its published outlier threshold 6.0 (Dettmers
@@ -63,8 +77,13 @@ def quantization_config(quantization: Quantization, dtype: torch.dtype) -> BitsA
         return None
     from transformers import BitsAndBytesConfig
 
+    # Named layers take the place of transformers' own choice, which is the output layer.
+    skipped = ["lm_head", *kept_whole] if kept_whole else None
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_4bit=True, bnb_4bit_quant_type=quantization, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=skipped,
     )

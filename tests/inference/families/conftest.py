@@ -1,7 +1,8 @@
 """Every family of models as a tiny random one, in real files, and the table that the tests of them write.
 
 A test here takes ``case``, so it runs once for each family. By default all tests run for the families in
-:data:`REPRESENTATIVES`, one for each mechanism, and those marked ``every_family`` for all of them;
+:data:`REPRESENTATIVES`, one for each mechanism, those marked ``every_family`` for all of them and those
+marked ``slow_to_load`` for two;
 ``--families-table FILE`` runs everything and writes the outcomes into FILE.
 """
 
@@ -35,8 +36,8 @@ TEXT = "The quick brown fox reads a prompt, token by token, while the river flow
 
 SMALL: dict[str, Any] = {
     "vocab_size": 500,
-    "hidden_size": 32,
-    "intermediate_size": 64,
+    "hidden_size": 64,  # bitsandbytes packs 4 bits in blocks of 64
+    "intermediate_size": 128,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -46,33 +47,33 @@ SMALL: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-GPT = {"n_embd": 32, "n_head": 4, "n_layer": 3, "n_positions": 256, "rotary_dim": 4}
-EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
-HEAD = {"head_dim": 8}
+GPT = {"n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 256, "rotary_dim": 4}
+EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+HEAD = {"head_dim": 16}
 WINDOW = {"sliding_window": 16}
 LATENT = {
-    "kv_lora_rank": 16,
-    "q_lora_rank": 16,
+    "kv_lora_rank": 64,
+    "q_lora_rank": 64,
     "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
+    "v_head_dim": 16,
     "n_routed_experts": 4,
     "n_shared_experts": 1,
     "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
+    "moe_intermediate_size": 64,
     "first_k_dense_replace": 1,
     "n_group": 1,
     "topk_group": 1,
     "num_key_value_heads": 4,
 }
-STATE = {"state_size": 8, "expand": 2, "num_heads": 8, "head_dim": 8, "n_groups": 1}
-MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+STATE = {"state_size": 8, "expand": 2, "num_heads": 8, "head_dim": 16, "n_groups": 1}
+MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1}
 BLOOM = {"n_head": 4, "n_layer": 3}
-MPT = {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 256}
+MPT = {"d_model": 64, "n_heads": 4, "n_layers": 3, "max_seq_len": 256}
 DBRX = {
     **MPT,
     "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
-    "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
+    "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 128, "moe_num_experts": 4, "moe_top_k": 2},
 }
 
 #: What a family can't do, by column of the table; the test then wants the app to say why.
@@ -136,14 +137,14 @@ FAMILIES = {
             HEAD,
             attention_chunk_size=16,
             interleave_moe_layer_step=2,
-            intermediate_size_mlp=64,
+            intermediate_size_mlp=128,
             lacks=WINDOWED,
         ),
         _family("Mistral", "mistral", "sliding window in every layer", WINDOW, lacks=WINDOWED),
         _family("Mixtral", "mixtral", "experts", EXPERTS),
         _family("Qwen 2, 2.5", "qwen2", "biased queries and keys"),
         _family(
-            "Qwen 2 MoE", "qwen2_moe", "experts, a shared one", EXPERTS, shared_expert_intermediate_size=16
+            "Qwen 2 MoE", "qwen2_moe", "experts, a shared one", EXPERTS, shared_expert_intermediate_size=64
         ),
         _family("Qwen 3", "qwen3", "normed queries and keys", HEAD),
         _family("Qwen 3 MoE", "qwen3_moe", "experts", EXPERTS, HEAD),
@@ -156,9 +157,9 @@ FAMILIES = {
             num_hidden_layers=4,
             linear_num_value_heads=4,
             linear_num_key_heads=2,
-            linear_key_head_dim=8,
-            linear_value_head_dim=8,
-            shared_expert_intermediate_size=16,
+            linear_key_head_dim=16,
+            linear_value_head_dim=16,
+            shared_expert_intermediate_size=64,
             lacks=STATEFUL,
         ),
         _family("Phi 1, 1.5, 2", "phi", "parallel blocks, partly rotary"),
@@ -179,11 +180,11 @@ FAMILIES = {
             num_kv_shared_layers=2,
             layer_types=["sliding_attention", "full_attention"] * 2,
             vocab_size_per_layer_input=500,
-            hidden_size_per_layer_input=8,
-            laurel_rank=4,
+            hidden_size_per_layer_input=64,
+            laurel_rank=64,
             activation_sparsity_pattern=None,
             altup_num_inputs=2,
-            lacks=SHARED,
+            lacks=SHARED | {"logit lens"},
         ),
         _family("Falcon 7B", "falcon", "one KV head, parallel blocks"),
         _family(
@@ -224,7 +225,7 @@ FAMILIES = {
             lacks=STATEFUL,
         ),
         _family("Bamba", "bamba", "hybrid: Mamba 2", MAMBA, attn_layer_indices=[1], lacks=STATEFUL),
-        _family("Falcon H1", "falcon_h1", "both in each layer", MAMBA, HEAD, mamba_d_ssm=64, lacks=STATEFUL),
+        _family("Falcon H1", "falcon_h1", "both in each layer", MAMBA, HEAD, mamba_d_ssm=128, lacks=STATEFUL),
         _family("StarCoder 1, SantaCoder", "gpt_bigcode", "one KV head", GPT),
         _family("StarCoder 2", "starcoder2", "biases, windows", WINDOW, lacks=WINDOWED),
         _family("SmolLM3", "smollm3", "layers without positions"),
@@ -240,13 +241,14 @@ FAMILIES = {
             attention_types=[[["global", "local"], 2]],
             window_size=16,
         ),
-        _family("OPT", "opt", "learned positions", ffn_dim=64, word_embed_proj_dim=32),
+        _family("OPT", "opt", "learned positions", ffn_dim=128, word_embed_proj_dim=64),
         _family(
             "OPT 350M",
             "opt",
             "projected embeddings",
-            ffn_dim=64,
-            word_embed_proj_dim=16,
+            ffn_dim=128,
+            word_embed_proj_dim=64,
+            hidden_size=128,
             do_layer_norm_before=False,
         ),
         _family("BLOOM", "bloom", "ALiBi from a 2-D mask", BLOOM),
@@ -267,13 +269,13 @@ FAMILIES = {
             EXPERTS,
             MAMBA,
             layer_types=["mamba", "attention", "mamba"],
-            shared_intermediate_size=32,
+            shared_intermediate_size=64,
             lacks=STATEFUL,
         ),
         _family("DeepSeek V2", "deepseek_v2", "latent attention, experts", LATENT),
         _family("DeepSeek V3", "deepseek_v3", "latent attention, experts", LATENT),
         _family("Persimmon", "persimmon", "squared ReLU"),
-        _family("JetMoE", "jetmoe", "experts of attention, too", EXPERTS, kv_channels=8),
+        _family("JetMoE", "jetmoe", "experts of attention, too", EXPERTS, kv_channels=16),
         _family("GLM 4 (9B)", "glm", "partly rotary", HEAD),
         _family("GLM 4 (0414)", "glm4", "four norms", HEAD),
         _family(
@@ -300,7 +302,7 @@ FAMILIES = {
             layer_types=["conv", "full_attention", "conv"],
             lacks=STATEFUL,
         ),
-        _family("RWKV 4", "rwkv", "recurrent", attention_hidden_size=32, lacks=NO_ATTENTION),
+        _family("RWKV 4", "rwkv", "recurrent", attention_hidden_size=64, lacks=NO_ATTENTION),
         _family("Mamba", "mamba", "state space", STATE, lacks=NO_ATTENTION),
         _family("Mamba 2", "mamba2", "state space", STATE, lacks=NO_ATTENTION),
         _family("Falcon Mamba", "falcon_mamba", "state space", STATE, lacks=NO_ATTENTION),
@@ -462,6 +464,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     everywhere = metafunc.config.getoption("families_table", None) is not None
     if everywhere or next(metafunc.definition.iter_markers("every_family"), None) is not None:
         names: tuple[str, ...] = tuple(FAMILIES)
+    elif next(metafunc.definition.iter_markers("slow_to_load"), None) is not None:
+        names = ("Mamba", "gpt-oss")
     else:
         names = REPRESENTATIVES
     metafunc.parametrize("case", names, indirect=True)
@@ -476,3 +480,113 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             fault = FAMILIES[name].faults.get(column.args[0])
             if fault:
                 item.add_marker(pytest.mark.xfail(strict=True, reason=fault))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--families-table FILE``: run everything for every family, and write the table."""
+    parser.addoption("--families-table", default=None, help="run every family and write the table there")
+
+
+COLUMNS = (
+    "load, unload",
+    "chat and raw",
+    "greedy",
+    "probabilities",
+    "prefix",
+    "live controls",
+    "steering",
+    "atman",
+    "atman-coarse-to-fine",
+    "atman-target-rows",
+    "atman-first-order",
+    "leave-one-out",
+    "re-embedding",
+    "gradient-x-input",
+    "integrated-gradients",
+    "logit lens",
+    "attention maps",
+    "int8",
+    "nf4",
+)
+#: What the tests of a family and a column came to, worst last.
+_outcomes: dict[tuple[str, str], list[str]] = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Collect the outcomes for the table."""
+    report = (yield).get_result()  # type: ignore[attr-defined]
+    column = item.get_closest_marker("column")
+    name = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+    if column is None or name is None or (report.when != "call" and report.passed):
+        return
+    if hasattr(report, "wasxfail"):
+        cell = f"known fault: {report.wasxfail}"
+    elif report.failed:
+        cell = "fails"
+    else:
+        cell = dict(item.user_properties).get("cell", "works")
+    _outcomes.setdefault((name, column.args[0]), []).append(cell)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table where that was asked for."""
+    file = session.config.getoption("families_table", None)
+    if file is not None and _outcomes:
+        Path(file).write_text(_table(), "utf-8")
+
+
+def _table() -> str:
+    """The outcomes in Markdown: a mark in each cell, and what the marks mean below."""
+    import torch
+    import transformers
+
+    notes: dict[str, int] = {}
+
+    def mark(cells: list[str]) -> str:
+        cell = next((each for each in cells if each != "works"), "works")
+        if cell in ("works", "fails"):
+            return {"works": "✓", "fails": "✗"}[cell]
+        sign = {"not": "–", "kno": "!"}.get(cell[:3], "✓")
+        return f"{sign} {notes.setdefault(cell, len(notes) + 1)}"
+
+    rows = [
+        f"| {family.name} | `{family.kind}` | {family.has} | "
+        + " | ".join(mark(_outcomes.get((family.name, column), ["fails"])) for column in COLUMNS)
+        + " |"
+        for family in FAMILIES.values()
+    ]
+    head = "| family | model type | what is special | " + " | ".join(COLUMNS) + " |"
+    lines = [
+        *INTRODUCTION.format(
+            transformers=transformers.__version__, torch=torch.__version__.split("+")[0]
+        ).splitlines()
+    ]
+    lines += ["", head, "|" + " --- |" * (3 + len(COLUMNS)), *rows, ""]
+    lines += [f"{number}. {note[0].upper()}{note[1:]}" for note, number in notes.items()]
+    return "\n".join(lines) + "\n"
+
+
+INTRODUCTION = """# Families of models
+
+Written by `make families` with transformers {transformers} and torch {torch}: a tiny model with random
+weights of every family is made from its config, saved, loaded by the app and put through everything below.
+The tests are in `tests/inference/families`; the ordinary suite runs all of them for one family of each
+mechanism, and those of writing, probabilities, steering, lens and attention maps for every family. What
+transformers adds later is loaded by default; the few families that need a word of their own are listed in
+`inference/models/exceptions.py`, with the reason for each.
+
+✓ works, – not available (the app says why, as below), ! known fault, ✗ fails.
+
+- greedy: the tokens that transformers' `generate` writes; probabilities: those of teacher forcing in one
+  pass.
+- prefix: what was read is not read again when a text goes on, or changes; the same tokens come out.
+- steering: factors leave earlier positions alone, change later ones by degrees, 1 changes nothing, and 0 is
+  the same as hiding the tokens from transformers' own model; log-additive and multiplicative.
+- The methods of explanation: all scores are finite; AtMan's equal those of steering, leave-one-out's those
+  of transformers without the token, gradient x input's those of finite differences.
+- logit lens: the last row is what the model says; attention maps: what `output_attentions` tells.
+- int8, nf4: bitsandbytes on a CPU, in less memory, near what the whole weights say.
+
+Not in the table: Qwen 1 (its code comes with its weights and is never run here), StableLM-alpha, RedPajama,
+Dolly and Pythia (GPT-NeoX), Yi and XGen (Llama)."""
