@@ -1,10 +1,10 @@
 """The products of one decode step on a GPU, against bitsandbytes' own and against the memory's speed.
 
-For each model shape and storage: all linear layers of a step, captured in one CUDA graph and replayed; weights
-are random and larger than the GPU's cache. Products that share their input run as one launch (q, k and v; gate
-and up), as the fused layers run them. The floor is the weights' bytes by the speed of a device copy measured in
-the same run. The reference is what the layers do without the kernels: bitsandbytes' product (int8 without its
-outliers, which could not be captured), or cuBLAS.
+For each model shape and storage: all linear layers of a step, captured in one CUDA graph and replayed;
+weights are random and larger than the GPU's cache. Products that share their input run as one launch (q,
+k and v; gate and up), as the fused layers run them. The floor is the weights' bytes by the speed of a
+device copy measured in the same run. The reference is what the layers do without the kernels:
+bitsandbytes' product (int8 without its outliers, which could not be captured), or cuBLAS.
 """
 
 from __future__ import annotations
