@@ -14,6 +14,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from inference.captured import kernels
 from inference.captured.runner import StepRunner, why_not
 from inference.detokenizing import TokenTable
 from inference.events import MemoryUse, Progress
@@ -46,6 +47,8 @@ class Engine:
         self.prefix: Prefix | None = None
         kind = steps or ("captured" if loaded.device.type == "cuda" else "plain")
         self.runner, self.runner_reason = _runner(loaded, kind)
+        #: Kernels are for GPUs; they also serve runs that are not captured.
+        self.kernels = kernels.install(loaded) if kernels_wanted(loaded, kind) else kernels.Kernels()
         self._holder: Prefix | None = None
 
     @cached_property
@@ -92,6 +95,11 @@ class Engine:
         held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0
         step = 0 if self.runner is None else self.runner.bytes()
         return replace(self.loaded.memory(), kv_cache=held, step=step)
+
+
+def kernels_wanted(loaded: LoadedModel, kind: StepKind) -> bool:
+    """Whether a model gets kernels of our own: on a GPU, unless plain steps were asked for."""
+    return loaded.device.type == "cuda" and kind != "plain"
 
 
 def _runner(loaded: LoadedModel, kind: StepKind) -> tuple[StepRunner | None, str]:

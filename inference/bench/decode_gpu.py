@@ -45,6 +45,7 @@ def measure(loaded: LoadedModel, arguments: argparse.Namespace, build_seconds: f
         session.engine = Engine(loaded)
         print_json(_line(session, ids, arguments, bandwidth, reference) | {"build_seconds": build_seconds})
         session.engine.free_cache()
+        session.engine.kernels.uninstall()  # the next line's reference is transformers' own again
 
 
 def _line(
@@ -88,6 +89,8 @@ def _line(
         "peak_gpu_bytes": torch.cuda.max_memory_allocated(),
         "memory": runs[-1]["memory"],
     }
+    installed = engine.kernels
+    result["kernels"] = {"linears": installed.linears, "kept": installed.kept, "layers": installed.layers}
     if engine.runner is not None and runs[0]["path"] == "captured":
         result["device_ms"] = _device_times(engine)
     if arguments.live:
