@@ -7,7 +7,7 @@ from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from views.models.explaining import ExplanationModel
-from views.models.explanation_scores import format_score, one_line, relative, short
+from views.models.explanation_scores import ExplanationScores, format_score, one_line, relative, short
 from views.paint import diverging
 from views.theme import CAPTION, GRID, Theme
 from views.throttle import Throttle
@@ -33,6 +33,7 @@ class ScoreRanking(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._model, self._theme = model, theme
         self._order: list[int] = []
+        self._ranked: ExplanationScores | None = None
         self._places: dict[int, int] = {}
         self._all = False
         self._throttle = Throttle(self.refresh, 150, self)
@@ -54,7 +55,7 @@ class ScoreRanking(QWidget):
 
     def refresh(self) -> None:
         """Sort anew."""
-        result = self._model.result
+        result = self._ranked = self._model.result
         self._order = [] if result is None else result.ranking(self._model.row, self._model.post)
         self._places = {segment: place for place, segment in enumerate(self._order, start=1)}
         self.count_changed.emit(len(self._order))
@@ -86,7 +87,7 @@ class ScoreRanking(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Rows that are seen."""
         result = self._model.result
-        if result is None:
+        if result is None or result is not self._ranked:
             return
         painter = QPainter(self)
         painter.setFont(self._theme.mono(CAPTION))

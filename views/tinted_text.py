@@ -22,7 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QSizePolicy, QToolTip, QWidget
 
 from views.models.explaining import ExplanationModel
-from views.models.explanation_scores import format_score, one_line, relative, short
+from views.models.explanation_scores import ExplanationScores, format_score, one_line, relative, short
 from views.paint import diverging
 from views.theme import BODY, GRID, Theme
 from views.throttle import Throttle
@@ -47,6 +47,7 @@ class TintedText(QAbstractScrollArea):
         self.viewport().setAutoFillBackground(False)
         self._model, self._theme, self._whole = model, theme, whole
         self._layout: QTextLayout | None = None
+        self._laid_out: ExplanationScores | None = None
         self._height = 0.0
         #: For each character of the context, its place in UTF-16, which Qt counts in; empty: the same.
         self._units: list[int] = []
@@ -71,6 +72,7 @@ class TintedText(QAbstractScrollArea):
         """Lay the text out anew."""
         result = self._model.result
         self._layout, self._rects, self._units = None, [], []
+        self._laid_out = result
         if result is not None:
             if any(ord(char) > 0xFFFF for char in result.context):
                 self._units = _utf16_places(result.context)
@@ -165,7 +167,7 @@ class TintedText(QAbstractScrollArea):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Tints and underlines, then the text, then what is pointed at."""
         result = self._model.result
-        if result is None or self._layout is None:
+        if result is None or self._layout is None or result is not self._laid_out:
             return
         painter = QPainter(self.viewport())
         up = self.verticalScrollBar().value()

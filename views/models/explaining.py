@@ -282,9 +282,11 @@ class ExplanationModel(QObject):
             steered=self._steered,
         )
         self._shown = event.method
-        self._forget_pointed()
-        self._set_state("working")
+        # Views lay the new result out before anything else is told, which may make them paint.
+        self._point_nowhere()
         self.result_changed.emit()
+        self.pointed_changed.emit()
+        self._set_state("working")
 
     def _tell_scores(self, method: str) -> None:
         if method == self._shown:
@@ -339,5 +341,8 @@ class ExplanationModel(QObject):
             self.pointed_changed.emit()
 
     def _forget_pointed(self) -> None:
-        self._clicked = self._hovered = self._row = self._hovered_row = None
+        self._point_nowhere()
         self.pointed_changed.emit()
+
+    def _point_nowhere(self) -> None:
+        self._clicked = self._hovered = self._row = self._hovered_row = None

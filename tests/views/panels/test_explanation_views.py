@@ -165,3 +165,32 @@ def test_the_factor_slider_is_neutral_in_its_middle_and_logarithmic_above() -> N
     assert [slider_of(f) for f in (0.0, 0.5, 1.0, 10.0)] == [0, 50, 100, 200]
     assert slider_of(math.sqrt(10)) == 150
     assert [factor_of(p) for p in (0, 50, 100, 200)] == [0.0, 0.5, 1.0, 10.0]
+
+
+def test_a_coarser_explanation_can_be_painted_from_its_first_moment(
+    model: ExplanationModel, panel: WhyPanel
+) -> None:
+    """A progress bar paints at once: by then no view may hold on to parts that are gone."""
+    painted: list[str] = []
+
+    def paint() -> None:
+        panel.view.text.viewport().repaint()
+        panel.view.ranking.repaint()
+        panel.view.map.viewport().repaint()
+        painted.append(model.state)
+
+    for signal in (model.state_changed, model.result_changed, model.pointed_changed):
+        signal.connect(paint)
+    model.choose(4)
+    model.begin()
+    shorter = CONTEXT[:12]
+    whole = SegmentSpan(text=shorter[5:], start=5, end=len(shorter), tokens=(1, 2))
+    assert model.result is not None
+    model.take(
+        ExplanationStarted(
+            run_id=2, method="m", context=shorter, granularity="sentence", segments=(whole,),
+            targets=model.result.targets, cost=model.result.cost,
+        )
+    )  # fmt: skip
+    assert painted.count("waiting") >= 2
+    assert painted[-1] == "working"
