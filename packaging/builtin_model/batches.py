@@ -9,7 +9,7 @@ import torch
 from dialogues import DialogueMaker
 from network import PackedLlama
 from packing import PackedRow, RowPacker, TokenizedProse
-from plan import Plan
+from plan import Plan, Progress
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -40,29 +40,28 @@ class Batch:
 
 
 class Rows(IterableDataset[Batch]):
-    """Rows from `first_step` on. Worker w of n makes the rows of steps first_step + w, + n, ..."""
+    """Rows without end, of the mixture that the plan wants at the time."""
 
     def __init__(
         self, prose: TokenizedProse, maker: DialogueMaker, tokenizer: Tokenizer, plan: Plan,
-        first_step: int,
+        progress: Progress, seed: int,
     ) -> None:  # fmt: skip
         self.prose, self.maker, self.tokenizer = prose, maker, tokenizer
-        self.plan, self.first_step = plan, first_step
+        self.plan, self.progress, self.seed = plan, progress, seed
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         packer = RowPacker(
             self.prose, self.maker, self.tokenizer, batch_tokens=self.plan.batch_tokens,
-            # A resumed run goes on with new rows, never with those it has seen.
-            seed=hash((self.plan.seed, self.first_step, number)),
+            seed=hash((self.plan.seed, self.seed, worker.id if worker else 0)),
         )  # fmt: skip
-        for step in range(self.first_step + number, self.plan.steps, count):
-            yield Batch.of(packer.row(self.plan.mixture(step), self.plan.context(step)))
+        while True:
+            at = self.progress.value
+            yield Batch.of(packer.row(self.plan.mixture(at), self.plan.context(at)))
 
 
 def load_batches(rows: Rows, workers: int, pin: bool) -> Iterator[Batch]:
-    """Batches in step order; 0 workers composes in this process."""
+    """Batches without end; 0 workers composes in this process."""
     loader: DataLoader[Batch] = DataLoader(
         rows, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, pin_memory=pin,
         multiprocessing_context="fork" if workers else None,

@@ -6,17 +6,21 @@ import os
 from pathlib import Path
 
 import torch
+from averaging import Average
 from network import PackedLlama
 
 _NAME = "checkpoint.pt"
 
 
 def save_checkpoint(
-    folder: Path, model: PackedLlama, optimizers: list[torch.optim.Optimizer], step: int
-) -> None:
+    folder: Path, model: PackedLlama, optimizers: list[torch.optim.Optimizer], average: Average,
+    step: int, progress: float,
+) -> None:  # fmt: skip
     """Writes beside the old checkpoint and then replaces it, so that a stop in between loses nothing."""
     state = {
         "step": step,
+        "progress": progress,
+        "average": average.weights,
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
@@ -25,13 +29,15 @@ def save_checkpoint(
     os.replace(fresh, folder / _NAME)
 
 
-def load_checkpoint(folder: Path, model: PackedLlama, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Restores the last checkpoint and returns its step; 0 where there is none.
+def load_checkpoint(
+    folder: Path, model: PackedLlama, optimizers: list[torch.optim.Optimizer], average: Average
+) -> tuple[int, float]:
+    """Restores the last checkpoint and returns its step and progress; zeros where there is none.
 
     Rates and weight decay stay those of the current plan, so that a resumed run may change them.
     """
     if not (folder / _NAME).exists():
-        return 0
+        return 0, 0.0
     device = next(model.parameters()).device
     state = torch.load(folder / _NAME, map_location=device, weights_only=True)
     model.load_state_dict(state["model"])
@@ -39,4 +45,5 @@ def load_checkpoint(folder: Path, model: PackedLlama, optimizers: list[torch.opt
         for group, current in zip(stored["param_groups"], optimizer.param_groups, strict=True):
             group.update({name: current[name] for name in ("lr", "peak_lr", "weight_decay")})
         optimizer.load_state_dict(stored)
-    return int(state["step"])
+    average.weights = state["average"]
+    return int(state["step"]), float(state["progress"])

@@ -7,17 +7,20 @@ their order, the wording and the form of the prompt are drawn afresh each time, 
 from __future__ import annotations
 
 import random
+import re
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus import COUNTRIES, DICTIONARY, ELEMENTS, FILMS, PLANETS, Corpus, Document, Question
+from page_tasks import PageMaker
 from passages import as_page, make_label
 from prompt_forms import SourceForm, draw_form, render
 from question_rules import Asked, ask
 from rewording import read_synonyms, reword
 from sentences import cut_passage, split_sentences
+from toy_facts import draw_facts
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from inference.documents.prompting import REFUSAL, AnswerStyle, Source, format_reply
@@ -26,15 +29,18 @@ Turn = tuple[str, str]
 
 # How often a group of questions is drawn. Questions written by people are few and carry the most variety.
 GROUP_WEIGHTS = {
-    FILMS: 0.2,
-    COUNTRIES: 0.15,
-    DICTIONARY: 0.13,
-    PLANETS: 0.05,
-    ELEMENTS: 0.04,
-    "people": 0.13,
-    "rules": 0.3,
+    FILMS: 0.13,
+    COUNTRIES: 0.1,
+    DICTIONARY: 0.1,
+    PLANETS: 0.03,
+    ELEMENTS: 0.03,
+    "people": 0.11,
+    "rules": 0.12,
+    "toy": 0.06,
+    "pages": 0.32,
 }
-SOURCE_COUNTS = ((1, 0.36), (2, 0.11), (3, 0.17), (4, 0.08), (5, 0.17), (6, 0.05), (7, 0.03), (8, 0.03))
+_DRAWN = ("rules", "toy", "pages")  # made up as they are needed
+SOURCE_COUNTS = ((1, 0.33), (2, 0.1), (3, 0.17), (4, 0.08), (5, 0.2), (6, 0.05), (7, 0.04), (8, 0.03))
 UNANSWERABLE_SHARE = 0.2
 SENTENCE_STYLE_SHARE = 0.3
 
@@ -61,7 +67,7 @@ class _Task:
 class DialogueMaker:
     """Draws dialogues from a corpus. Cheap to copy by fork: it only reads."""
 
-    def __init__(self, corpus: Corpus) -> None:
+    def __init__(self, corpus: Corpus, neighbours: dict[str, list[str]] | None = None) -> None:
         self.prose = corpus.prose
         self.chats = corpus.chats
         self.synonyms = read_synonyms(corpus.prose)
@@ -71,7 +77,10 @@ class DialogueMaker:
             group = question.source if question.source in GROUP_WEIGHTS else "people"
             by_context[group][question.context].append(question)
         self.contexts = {group: list(contexts.values()) for group, contexts in by_context.items()}
-        self.groups = [group for group in GROUP_WEIGHTS if group == "rules" or group in self.contexts]
+        self.groups = [group for group in GROUP_WEIGHTS if group in _DRAWN or group in self.contexts]
+        people = [row for row in corpus.questions if row.source not in GROUP_WEIGHTS]
+        others = [row for row in corpus.questions if row.source in GROUP_WEIGHTS]
+        self.page_maker = PageMaker(corpus.prose, people, others, neighbours or {})
         self.group_weights = [GROUP_WEIGHTS[group] for group in self.groups]
 
     def draw_chat(self, rng: random.Random) -> Dialogue:
@@ -86,6 +95,10 @@ class DialogueMaker:
     def draw_question(self, rng: random.Random) -> Dialogue:
         """A question over one to eight sources, answered by a quote or refused; sometimes with follow-ups."""
         group = rng.choices(self.groups, self.group_weights)[0]
+        if group == "pages":
+            return self.draw_page(rng)
+        if group == "toy":
+            return self.draw_toy(rng)
         task = self._rules_task(rng) if group == "rules" else None
         if task is None:
             task = self._row_task(group if group in self.contexts else rng.choice(list(self.contexts)), rng)
@@ -99,15 +112,51 @@ class DialogueMaker:
             passage = self._without_answer(passage, asked[0], task.siblings, rng)
         return self._compose(task, passage, asked, count, form, rng)
 
+    def draw_page(self, rng: random.Random) -> Dialogue:
+        """A question on page-like text, answered by the sentence or row that holds what is asked for."""
+        task = self.page_maker.draw(rng)
+        style = rng.choice(tuple(AnswerStyle))
+        form = draw_form(style, rng)
+        while (form.single and len(task.pages) > 1) or (form.name != "app" and rng.random() < 0.4):
+            form = draw_form(style, rng)
+        labelled = rng.random() < 0.55
+        labels = {title: make_label(title, rng) for _, title in task.pages}
+        sources = [
+            Source(text=text, label=_other_page(labels[title], rng) if labelled else "")
+            for text, title in task.pages
+        ]
+        turns = render(form, task.question, sources)
+        number = None if task.gold is None or not form.numbered else task.gold + 1
+        reply = REFUSAL if task.gold is None else format_reply(task.quote, number)
+        return Dialogue([*turns, ("assistant", reply)], len(sources))
+
+    def draw_toy(self, rng: random.Random) -> Dialogue:
+        """Made-up facts in a short passage, with others beside it or alone."""
+        passage, asked, answered = draw_facts(rng)
+        rng.shuffle(asked)
+        style = AnswerStyle.SENTENCE if rng.random() < 0.15 else AnswerStyle.SPAN
+        form = draw_form(style, rng)
+        count = 1 if form.single else rng.choices((1, 2, 3, 5), (0.55, 0.2, 0.15, 0.1))[0]
+        others = [draw_facts(rng) for _ in range(3)]
+        if rng.random() < 0.18:
+            asked = [one for one in others.pop()[1] if one.question not in answered]
+        asked = asked[: rng.choices((1, 2, 3), (0.6, 0.25, 0.15))[0]]
+        if not asked:
+            return self.draw_toy(rng)
+        siblings = [text for text, _, taken in others if not any(one.question in taken for one in asked)]
+        task = _Task(passage, asked, "notes", "toy", siblings)
+        return self._compose(task, passage, asked, count, form, rng, page_share=0.0)
+
     def _compose(
-        self, task: _Task, passage: str, asked: list[Asked], count: int, form: SourceForm, rng: random.Random
-    ) -> Dialogue:
-        if rng.random() < 0.3:
+        self, task: _Task, passage: str, asked: list[Asked], count: int, form: SourceForm, rng: random.Random,
+        *, page_share: float = 0.1,
+    ) -> Dialogue:  # fmt: skip
+        if rng.random() < page_share:
             passage = as_page(passage, task.title, asked[0].evidence, rng)
         texts = [self._distractor(task, asked, rng) for _ in range(count - 1)]
         gold = rng.randrange(count)
         texts.insert(gold, passage)
-        labelled = rng.random() < 0.4
+        labelled = rng.random() < 0.2
         sources = [
             Source(text=text, label=make_label(task.title if at == gold else self._any_title(rng), rng))
             if labelled
@@ -187,6 +236,11 @@ class DialogueMaker:
 
     def _any_title(self, rng: random.Random) -> str:
         return self._any_document(rng).title
+
+
+def _other_page(label: str, rng: random.Random) -> str:
+    """`label` with another page number: passages of one document stand on several pages."""
+    return re.sub(r"(?<=, page )\d+$", lambda _: str(rng.randint(1, 150)), label)
 
 
 _CHAT_SYSTEM_PROMPTS = (

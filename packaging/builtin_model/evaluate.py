@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from corpus import Corpus, load_corpus, split_corpus
 from export import load_model
 from metrics import score
 from prose_loss import ProseLoss
-from question_sets import Item, make_set, page_questions
+from question_sets import Item, make_page_set, make_set, page_questions
 from reader import Messages, Reader
 from tokenizer import load_tokenizer
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from inference.documents.prompting import AnswerStyle, Source, build_messages
 
-PASSAGES = (1, 3, 5)
+PASSAGES = (1, 5, 3)
 NEW_TOKENS = {AnswerStyle.SPAN: 64, AnswerStyle.SENTENCE: 128}
+PAGE_TOKENS = 128
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,6 +41,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pdfs", type=Path, help="folder with questions.jsonl and real/*.pdf")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--questions", type=int, default=1000, help="answerable ones; half as many without")
+    parser.add_argument("--pages", type=int, default=300, help="questions on page-like text")
     parser.add_argument("--skip-prose", action="store_true")
     parser.add_argument("--brief", action="store_true", help="only the app's own prompt form")
     return parser.parse_args(arguments)
@@ -74,8 +77,11 @@ def measure_prose(folder: Path, held_out: Corpus) -> dict[str, float]:
     return ProseLoss(large, load_tokenizer(folder), model.shape.context_length, device, tokens).measure(model)
 
 
-def measure_questions(reader: Reader, held_out: Corpus, count: int, brief: bool) -> dict[str, Any]:
-    """Scores by prompt form and number of passages; the lexical baseline on the same questions."""
+def measure_questions(reader: Reader, held_out: Corpus, count: int, brief: bool) -> Iterator[dict[str, Any]]:
+    """Scores by prompt form and number of passages; the lexical baseline on the same questions.
+
+    Yields the growing result after each number of passages.
+    """
     results: dict[str, Any] = {}
     samples: list[dict[str, Any]] = []
     for passages in PASSAGES:
@@ -98,18 +104,17 @@ def measure_questions(reader: Reader, held_out: Corpus, count: int, brief: bool)
         if not brief:
             lexical = [best_sentence(item.question, item.expected.sources) for item in items]
             results[f"bm25 sentence, {passages}"] = score(lexical, expected)
-    return {"scores": results, "samples": samples}
+        yield {"scores": results, "samples": samples}
 
 
-def measure_pages(reader: Reader, folder: Path) -> dict[str, Any]:
-    """Scores on PDF pages with the right page given."""
-    items = page_questions(folder)
+def measure_pages(reader: Reader, items: list[Item]) -> dict[str, Any]:
+    """Scores on pages, in both styles and by the lexical baseline."""
     if not items:
         return {}
     expected = [item.expected for item in items]
     result: dict[str, Any] = {"scores": {}, "replies": {}}
     for style in AnswerStyle:
-        replies = reader.reply([app_chat(item, style) for item in items], max_new_tokens=NEW_TOKENS[style])
+        replies = reader.reply([app_chat(item, style) for item in items], max_new_tokens=PAGE_TOKENS)
         result["scores"][style.value] = score(replies, expected)
         result["replies"][style.value] = [
             {"question": i.question, "answer": i.expected.answer, "reply": r}
@@ -144,26 +149,39 @@ def draw_samples(reader: Reader, held_out: Corpus) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measures what the arguments ask for and writes it; parts without data are left out."""
+    """Measures what the arguments ask for and writes it; parts without data are left out.
+
+    What is measured is written after each part, so that a stop in between loses little.
+    """
     options = parse_arguments(arguments)
     reader = Reader(options.model)
     results: dict[str, Any] = {"load_seconds": reader.load_seconds, "device": reader.device.type}
     began = time.monotonic()
+
+    def write() -> None:
+        results["seconds"] = time.monotonic() - began
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    if options.pdfs:
+        results["pages"] = measure_pages(reader, page_questions(options.pdfs))
+        write()
     if options.data:
         _, held_out = split_corpus(load_corpus(options.data))
-        results["questions"] = measure_questions(reader, held_out, options.questions, options.brief)
+        results["page-like"] = measure_pages(reader, make_page_set(held_out, options.pages))
+        write()
         results["samples"] = draw_samples(reader, held_out)
         if not options.skip_prose:
             results["prose"] = measure_prose(options.model, held_out)
-    if options.pdfs:
-        results["pages"] = measure_pages(reader, options.pdfs)
-    results["seconds"] = time.monotonic() - began
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write()
+        for measured in measure_questions(reader, held_out, options.questions, options.brief):
+            results["questions"] = measured
+            write()
     summary = {
         "prose": results.get("prose"),
         "scores": results.get("questions", {}).get("scores"),
         "pages": results.get("pages", {}).get("scores"),
+        "page-like": results.get("page-like", {}).get("scores"),
         "seconds": results["seconds"],
     }
     print(json.dumps(summary, indent=1))

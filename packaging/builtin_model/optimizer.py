@@ -77,14 +77,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(
-    model: nn.Module, *, matrix_lr: float, embedding_lr: float, weight_decay: float
+    model: nn.Module, *, matrix_lr: float, embedding_lr: float, weight_decay: float, embedding_decay: float
 ) -> list[torch.optim.Optimizer]:
     """[Muon, AdamW] over all parameters of `model`. Each group remembers its peak rate as "peak_lr"."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     embeddings = [p for n, p in model.named_parameters() if "embed" in n]
     norms = [p for p in model.parameters() if p.ndim < 2]
     adam_groups = [
-        {"params": embeddings, "lr": embedding_lr, "weight_decay": weight_decay},
+        {"params": embeddings, "lr": embedding_lr, "weight_decay": embedding_decay},
         {"params": norms, "lr": embedding_lr, "weight_decay": 0.0},
     ]
     fused = next(model.parameters()).is_cuda

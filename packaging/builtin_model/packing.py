@@ -28,7 +28,7 @@ _BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
 
 def most_documents(batch_tokens: int) -> int:
     """How many documents a row may hold. Kept low: the attention kernel spends time on empty ones, too."""
-    return batch_tokens // 256 + 64
+    return batch_tokens // 512 + 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,23 @@
 """Trains the built-in model: ``python packaging/builtin_model/train.py --data FOLDER --run FOLDER``.
 
-Stops after ``--stop-after`` seconds (or at any time) and goes on from the last checkpoint when started again
-with the same ``--run``. Without a checkpoint, ``--from-weights`` starts from weights that exist already.
+With ``--finish-within`` the whole plan is carried out in that time, start included; else it takes `steps`
+steps. It may be stopped at any time and goes on from the last checkpoint when started again with the same
+``--run``. Without a checkpoint, ``--from-weights`` starts from weights that exist already.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from answer_loss import AnswerLoss
+from averaging import Average
 from batches import Batch, Rows, load_batches, weighted_loss
 from checkpoint import load_checkpoint, save_checkpoint
 from corpus import load_corpus, split_corpus
@@ -22,10 +26,13 @@ from export import load_weights, save_configs, save_weights
 from network import PackedLlama, attention_by_document, attention_varlen
 from optimizer import Muon, build_optimizers
 from packing import TokenizedProse
-from plan import Plan
+from plan import Plan, Progress
 from prose_loss import ProseLoss
 from shape import SHAPES
 from tokenizer import load_tokenizer, save_tokenizer, train_bpe
+from word_neighbours import NAME
+
+AVERAGE_EVERY = 5
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,10 +45,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="model folder with a tokenizer (else trained)")
     parser.add_argument("--from-weights", type=Path, help="model.safetensors to start from")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the plan")
-    parser.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS")
+    parser.add_argument("--finish-within", type=float, metavar="SECONDS", help="let the clock set the pace")
     parser.add_argument("--stop-at", type=int, help="stop before this step")
     parser.add_argument("--checkpoint-every", type=float, default=120.0, metavar="SECONDS")
-    parser.add_argument("--evaluate-every", type=int, default=500, metavar="STEPS")
+    parser.add_argument("--evaluate-every", type=int, default=500, metavar="STEPS", help="0: never")
     parser.add_argument("--workers", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -72,56 +79,114 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(plan.seed)
 
     corpus, held_out = split_corpus(load_corpus(options.data))
+    neighbours = read_neighbours(options.data)
     tokenizer_folder = options.tokenizer or options.run
     if not (tokenizer_folder / "tokenizer.json").exists():
         texts = (document.text for document in corpus.prose)
         save_tokenizer(train_bpe(texts, shape.vocab_size), tokenizer_folder, shape.context_length)
     tokenizer = load_tokenizer(tokenizer_folder)
     prose = TokenizedProse.encode([document.text for document in corpus.prose], tokenizer)
-    print(f"{len(prose.ids):,} tokens of prose, {shape.parameters:,} weights, {device.type}", flush=True)
+    print(f"{len(prose.ids):,} tokens of prose, {shape.parameters:,} weights, {device.type}, "
+          f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
 
     on_gpu = device.type == "cuda"
     model = PackedLlama(shape, attention_varlen if on_gpu else attention_by_document, plan.dropout).to(device)
     optimizers = build_optimizers(
-        model, matrix_lr=plan.matrix_lr, embedding_lr=plan.embedding_lr, weight_decay=plan.weight_decay
-    )
-    step = load_checkpoint(options.run, model, optimizers)
+        model, matrix_lr=plan.matrix_lr, embedding_lr=plan.embedding_lr,
+        weight_decay=plan.weight_decay, embedding_decay=plan.embedding_decay,
+    )  # fmt: skip
+    average = Average(model, plan.average_decay)
+    step, start = load_checkpoint(options.run, model, optimizers, average)
     if step == 0 and options.from_weights:
         load_weights(model, options.from_weights)
+    if step == 0:
+        average = Average(model, plan.average_decay)
+    measures = [
+        ProseLoss(
+            {"held_out": [d.text for d in held_out.prose], "seen": [d.text for d in corpus.prose[::97]]},
+            tokenizer, shape.context_length, device, plan.batch_tokens,
+        ),
+        AnswerLoss(held_out, neighbours, tokenizer, shape.context_length, device, plan.batch_tokens),
+    ]  # fmt: skip
     if on_gpu:
         compile_parts(model, optimizers)
-    prose_loss = ProseLoss(
-        {"held_out": [d.text for d in held_out.prose], "seen": [d.text for d in corpus.prose[::97]]},
-        tokenizer, shape.context_length, device, plan.batch_tokens,
-    )  # fmt: skip
-    rows = Rows(prose, DialogueMaker(corpus), tokenizer, plan, step)
 
+    def evaluate() -> dict[str, float]:
+        if options.evaluate_every == 0:
+            return {}
+        # Not worth compiling for: evaluation would need its own code.
+        with torch.compiler.set_stance("force_eager" if on_gpu else "default"):
+            return {name: value for one in measures for name, value in one.measure(model).items()}
+
+    def log(entry: dict[str, float]) -> None:
+        line = json.dumps({name: round(value, 4) for name, value in entry.items()})
+        with (options.run / "log.jsonl").open("a", encoding="utf-8") as file:
+            print(line, file=file)
+        print(line, flush=True)
+
+    def save(progress: float) -> None:
+        save_checkpoint(options.run, model, optimizers, average, step, progress)
+        save_weights(model, options.run / "model.safetensors")
+
+    progress = Progress(plan.steps, start)
+    batches = load_batches(
+        Rows(prose, DialogueMaker(corpus, neighbours), tokenizer, plan, progress, step),
+        options.workers,
+        on_gpu,
+    )
+    if on_gpu:
+        log({"step": step, "seconds": time.monotonic() - began} | evaluate())
+        for _ in range(2):  # at a rate of zero: compiles, before the clock starts
+            train_step(model, optimizers, next(batches).to(device), plan, 0.0).item()
+    print(f"compiled after {time.monotonic() - began:.0f} s", flush=True)
+
+    if options.finish_within is not None:
+        progress.start_clock(options.finish_within - (time.monotonic() - began))
     saved = time.monotonic()
-    end = min(plan.steps, options.stop_at or plan.steps)
-    for batch in load_batches(rows, options.workers, pin=on_gpu):
-        if step >= end or time.monotonic() - began > options.stop_after:
+    end = options.stop_at or (plan.steps if options.finish_within is None else sys.maxsize)
+    at = progress.advance(step)
+    for batch in batches:
+        if step >= end or at >= 1.0:
             break
-        if plan.is_last_phase(step) and (step == 0 or not plan.is_last_phase(step - 1)):
+        if plan.is_last_phase(at) and not (options.run / "before_last_phase.safetensors").exists():
             save_weights(model, options.run / "before_last_phase.safetensors")
-        loss = train_step(model, optimizers, batch.to(device), plan, step)
+        loss = train_step(model, optimizers, batch.to(device), plan, at)
         step += 1
-        if step % 50 == 0 or step == end:
-            entry: dict[str, float] = {"step": step, "loss": loss.item(), "seconds": time.monotonic() - began}
-            if step % options.evaluate_every == 0 or step == end:
-                entry |= prose_loss.measure(model)
-            line = json.dumps({name: round(value, 4) for name, value in entry.items()})
-            with (options.run / "log.jsonl").open("a", encoding="utf-8") as log:
-                print(line, file=log)
-            if step % 250 == 0 or step == end:
-                print(line, flush=True)
+        at = progress.advance(step)
+        if step % AVERAGE_EVERY == 0:
+            average.update(model, AVERAGE_EVERY)
+        if step % 100 == 0 or step == end:
+            entry = {"step": step, "progress": at, "loss": loss.item(), "seconds": time.monotonic() - began}
+            log(
+                entry
+                | (
+                    evaluate()
+                    if step == end or (options.evaluate_every and step % options.evaluate_every == 0)
+                    else {}
+                )
+            )
         if time.monotonic() - saved > options.checkpoint_every:
-            save_checkpoint(options.run, model, optimizers, step)
+            save(at)
             saved = time.monotonic()
-    save_checkpoint(options.run, model, optimizers, step)
-    save_weights(model, options.run / "model.safetensors")
+    save(at)
+    figures = {"last": evaluate()}
+    average.swap(model)
+    figures["average"] = evaluate()
+    seen = "bits_per_byte_seen"
+    last, averaged = (sum(v for name, v in one.items() if name != seen) for one in figures.values())
+    if averaged < last:
+        save_weights(model, options.run / "model.safetensors")
+    (options.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     save_configs(shape, options.run)
-    print(f"stopped at step {step} of {plan.steps} after {time.monotonic() - began:.0f} s", flush=True)
+    print(f"stopped at step {step} after {time.monotonic() - began:.0f} s: {figures}", flush=True)
     return step
+
+
+def read_neighbours(folder: Path) -> dict[str, list[str]]:
+    """Words of like meaning (see word_neighbours.py); none where the file is missing."""
+    path = folder / NAME
+    found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def compile_parts(model: PackedLlama, optimizers: list[torch.optim.Optimizer]) -> None:
@@ -138,17 +203,15 @@ def compile_parts(model: PackedLlama, optimizers: list[torch.optim.Optimizer]) -
 
 
 def train_step(
-    model: PackedLlama, optimizers: list[torch.optim.Optimizer], batch: Batch, plan: Plan, step: int
+    model: PackedLlama, optimizers: list[torch.optim.Optimizer], batch: Batch, plan: Plan, progress: float
 ) -> torch.Tensor:
     """One update; returns the loss (a tensor, so that nothing waits for it)."""
     model.train()
-    dropout = plan.last_dropout if plan.is_last_phase(step) else plan.dropout
-    model.set_dropout(dropout)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * plan.lr_factor(step)
+            group["lr"] = group["peak_lr"] * plan.lr_factor(progress)
     with torch.autocast("cuda", torch.bfloat16, enabled=batch.tokens.is_cuda):
-        loss = weighted_loss(model, batch, plan.context(step))
+        loss = weighted_loss(model, batch, plan.last_context)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:

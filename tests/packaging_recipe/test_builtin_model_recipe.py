@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-SMALL = ["--size", "test", "--set", "batch_tokens=1024", "--set", "warmup_steps=2", "--set", "steps=6"]
+SMALL = ["--size", "test", "--set", "batch_tokens=1024", "--set", "warmup=0.3", "--set", "steps=6"]
 
 
 def test_training_stops_and_goes_on_from_its_checkpoint(corpus_folder: Path, tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_exported_model_equals_transformers_llama(corpus_folder: Path, tmp_path:
 def test_plan_refuses_unknown_numbers_and_decays_to_zero() -> None:
     from train import make_plan
 
-    plan = make_plan(["steps=100", "warmup_steps=10"])
-    assert plan.lr_factor(0) == pytest.approx(0.1)
-    assert plan.lr_factor(30) == 1.0
-    assert plan.lr_factor(100) == 0.0
+    plan = make_plan(["steps=100", "warmup=0.1", "decay_from=0.5"])
+    assert plan.lr_factor(0.01) == pytest.approx(0.1)
+    assert plan.lr_factor(0.3) == 1.0
+    assert plan.lr_factor(1.0) == 0.0
     assert plan.last.prompt_weight == 0.0
     with pytest.raises(ValueError, match="stepz"):
         make_plan(["stepz=1"])

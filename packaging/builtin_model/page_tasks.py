@@ -1,0 +1,202 @@
+"""Questions on page-like text: what the document tab asks, with passages as a PDF reader delivers them.
+
+The answer is the whole sentence, row or entry that holds what is asked for. On such pages a small model is
+seldom sure which words of a sentence are wanted, and a quoted sentence can be checked at a glance.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from asking import Asker
+from corpus import Document, Question
+from page_text import furniture, lay_out, sentences_of, title_of, wear
+from question_rules import ask
+from table_entries import KINDS, EntryMaker
+
+SENTENCE_WORDS = (5, 48)
+_ALPHABETS = (
+    "абвгдежзийклмнопрстуфхцчшщ",
+    "αβγδεζηθικλμνξοπρστυφχψωάέ",
+    "אבגדהוזחטיכלמנסעפצקרשתםןףץ",
+    "あいうえおかきくけこさしすせそたちつてとなにぬね",
+    "的一是不了人我在有他这为之大来以个中上们到说国和地",
+)
+_LATIN = "etaoinshrdlcumwfgypbvkjxqz"
+
+
+@dataclass(frozen=True, slots=True)
+class PageTask:
+    """Pages (text, title), a question, and what to quote from which (counted from 0; None: nothing)."""
+
+    pages: list[tuple[str, str]]
+    question: str
+    quote: str
+    gold: int | None
+    answer: str = ""  # the words of the quote that are wanted, where they are known
+
+
+@dataclass(frozen=True, slots=True)
+class _Find:
+    """A block of text with a question on it, and the blocks around it."""
+
+    question: str
+    gold: str
+    before: list[str]
+    after: list[str]
+    title: str
+    answer: str = ""
+
+
+def _fits(sentence: str) -> bool:
+    return SENTENCE_WORDS[0] <= sentence.count(" ") + 1 <= SENTENCE_WORDS[1]
+
+
+class PageMaker:
+    """Draws page tasks from prose and from questions that people asked about passages."""
+
+    def __init__(
+        self,
+        prose: Sequence[Document],
+        human: Sequence[Question],
+        rows: Sequence[Question],
+        neighbours: dict[str, list[str]],
+    ) -> None:
+        self.prose = prose
+        self.human = [row for row in human if row.answer and _fits(row.evidence)]
+        self.rows = [row for row in rows if row.answer and _fits(row.evidence)]
+        self.asker = Asker(neighbours)
+        self.entries = EntryMaker(prose, self.asker)
+
+    def draw(self, rng: random.Random, *, people_only: bool = False) -> PageTask:
+        """One task: a single page of any length, or two to ten passages."""
+        single = rng.random() < 0.5
+        words = int(2 ** rng.uniform(6.0, 10.8)) if single else rng.randint(45, 130)
+        found = None
+        while found is None:
+            kinds: list[tuple[Callable[[random.Random, int], _Find | None], float]] = [
+                (self._from_prose, 0.52 * (not people_only)),
+                (self._from_people, 0.2 * bool(self.human)),
+                (self._from_rows, 0.06 * bool(self.rows) * (not people_only)),
+                (self._from_facts, 0.22 * (not people_only)),
+            ]
+            draw = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
+            found = draw(rng, words)
+        absent = rng.random() < 0.09
+        blocks = [*found.before, *([] if absent else [found.gold]), *found.after] or [
+            furniture(found.title, rng)
+        ]
+        pages = [(lay_out(blocks, found.gold, rng), found.title)]
+        if not single:
+            others = rng.choice((1, 2, 2, 3, 4, 4, 4, 5, 6, 9))
+            pages += [self._other(found, rng, words) for _ in range(others)]
+        if absent:
+            pages = [page for page in pages if found.gold not in page[0]]
+        order = list(range(len(pages)))
+        rng.shuffle(order)
+        task = PageTask(
+            [pages[i] for i in order],
+            found.question,
+            found.gold,
+            None if absent else order.index(0),
+            found.answer,
+        )
+        return self._in_another_script(task, rng) if rng.random() < 0.05 and words < 220 else task
+
+    def _other(self, found: _Find, rng: random.Random, words: int) -> tuple[str, str]:
+        """A passage without the answer: a neighbour of the same document, or of another one."""
+        pool = found.before + found.after
+        if rng.random() < 0.5 and len(pool) > 8:
+            at = rng.randrange(len(pool) - 4)
+            blocks, title = pool[at : at + 5], found.title
+        else:
+            document = self._document(rng)
+            blocks, title = sentences_of(document.text, rng, words), document.title
+        blocks = [block for block in blocks if block != found.gold] or [furniture(title, rng)]
+        return lay_out(blocks, "", rng), title
+
+    def _document(self, rng: random.Random) -> Document:
+        return rng.choice(self.prose)
+
+    def _around(self, document: Document, rng: random.Random, words: int) -> list[str]:
+        """Sentences of a document; very long pages go on in the middle of another one."""
+        found = sentences_of(document.text, rng, words)
+        if words > 300 and rng.random() < 0.1:
+            found += sentences_of(self._document(rng).text, rng, words // 3)
+        return found
+
+    def _from_prose(self, rng: random.Random, words: int) -> _Find | None:
+        document = self._document(rng)
+        blocks = self._around(document, rng, words)
+        at = rng.randrange(len(blocks))
+        gold = blocks[at]
+        if not _fits(gold) or blocks.count(gold) > 1:
+            return None
+        question = None
+        if rng.random() < 0.25:
+            asked = ask(gold, rng)
+            question = asked.question if asked else None
+        question = question or self.asker.ask(gold, rng)
+        if question is None:
+            return None
+        gold = " ".join(wear(gold, rng).split())
+        return _Find(question, gold, blocks[:at], blocks[at + 1 :], document.title)
+
+    def _within_prose(
+        self, question: str, golds: list[str], at: int, title: str, rng: random.Random, words: int
+    ) -> _Find:
+        document = self._document(rng)
+        around = self._around(document, rng, max(20, words - 60))
+        cut = rng.randrange(len(around) + 1)
+        before, after = around[:cut] + golds[:at], golds[at + 1 :] + around[cut:]
+        return _Find(question, golds[at], before, after, title if rng.random() < 0.5 else document.title)
+
+    def _from_people(self, rng: random.Random, words: int) -> _Find | None:
+        return self._asked_row(rng.choice(self.human), rng, words)
+
+    def _from_rows(self, rng: random.Random, words: int) -> _Find | None:
+        return self._asked_row(rng.choice(self.rows), rng, words)
+
+    def _asked_row(self, row: Question, rng: random.Random, words: int) -> _Find:
+        """A question of the corpus; its passage stands in the middle of a page."""
+        before, _, after = (part.strip() for part in row.context.partition(row.evidence))
+        golds = [*([before] if before else []), " ".join(row.evidence.split()), *([after] if after else [])]
+        title = title_of(row.context, rng)
+        question = self._retell(row.question, rng)
+        found = self._within_prose(question, golds, 1 if before else 0, title, rng, words)
+        return replace(found, answer=row.answer)
+
+    def _retell(self, question: str, rng: random.Random) -> str:
+        """A question with a few words replaced."""
+        likely = rng.choice((0.0, 0.0, 0.15, 0.3))
+        words = question.split(" ")
+        return " ".join(
+            w if i < 2 or not w.isalpha() else self.asker.reword(w, rng, likely) for i, w in enumerate(words)
+        )
+
+    def _from_facts(self, rng: random.Random, words: int) -> _Find | None:
+        """Rows of a made-up table, list of constants, glossary or form; one is asked for."""
+        kind = rng.randrange(KINDS)
+        entries = [self.entries.draw(kind, rng) for _ in range(rng.randint(3, 14))]
+        at = rng.randrange(len(entries))
+        gold, question = entries[at]
+        if len({text for text, _ in entries}) < len(entries):
+            return None
+        return self._within_prose(
+            question, [text for text, _ in entries], at, title_of(gold, rng), rng, words
+        )
+
+    def _in_another_script(self, task: PageTask, rng: random.Random) -> PageTask:
+        """Every Latin letter becomes one of another alphabet: copying must not depend on known words."""
+        letters = rng.choice(_ALPHABETS)
+        table = {ord(a): b for a, b in zip(_LATIN, letters, strict=False)}
+        table |= {ord(a.upper()): b for a, b in zip(_LATIN, letters, strict=False)}
+        glue = "" if letters[0] in "あ的" and rng.random() < 0.7 else " "
+
+        def change(text: str) -> str:
+            return glue.join(text.translate(table).split())
+
+        pages = [(change(text), title) for text, title in task.pages]
+        return PageTask(pages, change(task.question), change(task.quote), task.gold, change(task.answer))
