@@ -1,4 +1,4 @@
-"""Questions on page-like text: what is asked can be read on the page, and the quote stands there word for word."""
+"""Questions on page-like text: what is asked can be read there, and the quote stands there word for word."""
 
 from __future__ import annotations
 
