@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from transformers.cache_utils import DummyLayer
 
 from inference.kv_cache import BufferedLayer, EngineCache, RecomputingCache
 
@@ -79,4 +78,7 @@ def can_take_back(cache: EngineCache) -> bool:
     """Whether wrong guesses can be taken out of the cache at any time, without a trace."""
     if isinstance(cache, RecomputingCache):
         return True
-    return all(isinstance(layer, (BufferedLayer, DummyLayer)) for layer in cache.layers)
+    # Layers without a state of their own are "dummies" in newer versions of transformers.
+    return all(
+        isinstance(layer, BufferedLayer) or type(layer).__name__ == "DummyLayer" for layer in cache.layers
+    )
