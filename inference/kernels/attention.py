@@ -21,6 +21,8 @@ MOST_ROWS = 8
 _STEP = 16
 #: Blocks on a multiprocessor at once; more gain nothing and cost memory.
 _MOST_BLOCKS = 4
+#: Blocks that share a key head's keys.
+_MOST_SPLITS = 128
 _MASKS = {None: 0, torch.bool: 1, torch.bfloat16: 2, torch.float16: 2, torch.float32: 3}
 
 
@@ -48,11 +50,18 @@ class DecodeAttention:
     before its first capture.
     """
 
-    def __init__(self, rule: AttentionRule, *, warps: int = 0, stages: int = 0, least_steps: int = 1) -> None:
-        """Choose how the work is laid out; zeros mean what fits the GPU best."""
+    def __init__(self, rule: AttentionRule, *, warps: int = 0, stages: int = 0, alone: int = 2) -> None:
+        """Choose how the work is laid out; zeros mean what fits the GPU best.
+
+        Args:
+            rule: What to compute.
+            warps: Of a block; each takes 16 keys at a time.
+            stages: How many of those are in flight.
+            alone: How often one block goes over its keys before a second one is worth merging with.
+        """
         self.rule = rule
         self._layout = (warps, stages)
-        self._least_steps = least_steps
+        self._alone = alone
         self._scratch: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def __call__(
@@ -96,7 +105,7 @@ class DecodeAttention:
             *self._layout,
             queries.device,
         )
-        splits = max(1, launch.resident // (heads.keys * tiles))
+        splits = min(_MOST_SPLITS, max(1, launch.resident // (heads.keys * tiles)))
         partial, statistics, finished = self._memory(queries.device)
         out = torch.empty((rows, heads.queries * heads.size), dtype=queries.dtype, device=queries.device)
         launch.kernel(
@@ -118,7 +127,7 @@ class DecodeAttention:
             rule.scale,
             rule.softcap or 0.0,
             rule.window or 0,
-            self._least_steps,
+            self._alone,
             grid=(splits * tiles, heads.keys),
             block=(32 * launch.warps,),
             shared=launch.shared,

@@ -11,7 +11,9 @@
 
 #define STEP 16                      // keys of a warp's step
 #define PITCH (HEAD + 8)             // a row in shared memory: 16 bytes more, so that no two of eight share a bank
+#define RESULT_PITCH (HEAD + 8)      // likewise, of floats
 #define BLOCK_KEYS (WARPS * STEP)
+#define PARTS 32                     // results of blocks that a thread has in flight when it merges them
 #define INFINITE __int_as_float(0x7f800000)
 #define LOG2_E 1.44269504088896340736f
 
@@ -81,21 +83,29 @@ __device__ __forceinline__ void fetch(u16* stage, const u16* keys, const u16* va
     }
 }
 
+// Four numbers of piece `i` of a tile from each of PARTS blocks, from block `from` on.
+__device__ __forceinline__ void fetch_parts(float4 (&parts)[PARTS], const float* partial, int i, int from, int active) {
+#pragma unroll
+    for (int s = 0; s < PARTS; ++s)
+        if (from + s < active)
+            parts[s] = __ldcg(reinterpret_cast<const float4*>(partial + (u64)(from + s) * TILE_ROWS * HEAD) + i);
+}
+
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
 decode_attention(u16* out, const u16* queries, const u16* keys, const u16* values, const long long* position_at,
                  const mask_type* mask, const float* factors, float* partial, float* statistics, u32* finished,
                  long long query_stride, long long cache_stride, long long mask_stride, int rows, int tiles,
-                 float scale, float softcap, int window, int least_steps) {
+                 float scale, float softcap, int window, int alone) {
     extern __shared__ __align__(16) u16 shared[];
     __shared__ float warp_maximum[WARPS][TILE_ROWS], warp_total[WARPS][TILE_ROWS];
     __shared__ u32 order;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int tile = blockIdx.x % tiles, split = blockIdx.x / tiles, splits = gridDim.x / tiles, head = blockIdx.y;
 
-    const int position = static_cast<int>(*position_at), length = position + rows;
+    const int position = (int)*position_at, length = position + rows;
     const int first = window > 0 && position >= window ? position - window + 1 : 0;
     const int steps = (length - first + BLOCK_KEYS - 1) / BLOCK_KEYS;
-    const int share = max(least_steps, (steps + splits - 1) / splits);
+    const int share = steps <= alone ? steps : (steps + splits - 1) / splits;
     const int active = (steps + share - 1) / share;
     if (split >= active) {
         wait_for_previous();
@@ -254,15 +264,15 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
         }
 #pragma unroll
         for (int i = 0; i < HEAD / 8; ++i)
-            *reinterpret_cast<float2*>(gathered + (warp * TILE_ROWS + row) * HEAD + i * 8 + pair) =
+            *reinterpret_cast<float2*>(gathered + (warp * TILE_ROWS + row) * RESULT_PITCH + i * 8 + pair) =
                 make_float2(result[i][half * 2], result[i][half * 2 + 1]);
     }
     __syncthreads();
 
     const int filled = min(TILE_ROWS, rows * GROUP - tile * TILE_ROWS);
     const int problem = head * tiles + tile;
-    partial += static_cast<u64>(problem) * splits * TILE_ROWS * HEAD;
-    statistics += static_cast<u64>(problem) * splits * TILE_ROWS * 2;
+    partial += (u64)problem * splits * TILE_ROWS * HEAD;
+    statistics += (u64)problem * splits * TILE_ROWS * 2;
     for (int i = threadIdx.x; i < filled * HEAD / 4; i += 32 * WARPS) {
         const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
         float best = -INFINITE;
@@ -274,7 +284,7 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
 #pragma unroll
         for (int w = 0; w < WARPS; ++w) {
             const float weight = exp2f(warp_maximum[w][row] - base);
-            const float4 part = *reinterpret_cast<float4*>(gathered + (w * TILE_ROWS + row) * HEAD + column);
+            const float4 part = *reinterpret_cast<float4*>(gathered + (w * TILE_ROWS + row) * RESULT_PITCH + column);
             sum += weight * warp_total[w][row];
             merged.x += weight * part.x;
             merged.y += weight * part.y;
@@ -284,7 +294,7 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
         if (active == 1) {
             const int packed = tile * TILE_ROWS + row;
             const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-            u16* to = out + (static_cast<u64>(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
+            u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
             *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x * inverse, merged.y * inverse),
                                                                 pack(merged.z * inverse, merged.w * inverse));
         } else {
@@ -296,24 +306,32 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
     if (active == 1) return;
 
     // Merge the blocks of this head: the last to arrive does it. The counter wraps to 0 for the next launch.
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) order = atomicInc(finished + problem, active - 1);
+    if (threadIdx.x == 0) {
+        __threadfence();
+        order = atomicInc(finished + problem, active - 1);
+        __threadfence();
+    }
     __syncthreads();
     if (order != active - 1) return;
-    __threadfence();
+    const int pieces = filled * HEAD / 4;
+    float4 parts[PARTS];  // asked for before the weights are known: one trip to the L2 cache for both
+    fetch_parts(parts, partial, threadIdx.x, 0, threadIdx.x < pieces ? active : 0);
     float* weights = reinterpret_cast<float*>(shared);  // (rows, splits), over what was gathered
+    float* totals = weights + TILE_ROWS * splits;
     for (int row = warp; row < filled; row += WARPS) {
         float best = -INFINITE, sum = 0.0f;
-        for (int s = lane; s < active; s += 32)
-            best = fmaxf(best, __ldcg(statistics + (s * TILE_ROWS + row) * 2));
-#pragma unroll
-        for (int step = 16; step; step >>= 1) best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, step));
-        const float base = best == -INFINITE ? 0.0f : best;
         for (int s = lane; s < active; s += 32) {
             const float2 each = __ldcg(reinterpret_cast<float2*>(statistics + (s * TILE_ROWS + row) * 2));
-            const float weight = exp2f(each.x - base);
-            sum += weight * each.y;
+            weights[row * splits + s] = each.x;
+            totals[row * splits + s] = each.y;
+            best = fmaxf(best, each.x);
+        }
+        best = warp_max(best);
+        const float base = best == -INFINITE ? 0.0f : best;
+        for (int s = lane; s < active; s += 32) {
+            const float weight = exp2f(weights[row * splits + s] - base);
+            sum += weight * totals[row * splits + s];
             weights[row * splits + s] = weight;
         }
         sum = warp_sum(sum);
@@ -321,20 +339,24 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
         for (int s = lane; s < active; s += 32) weights[row * splits + s] *= inverse;
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < filled * HEAD / 4; i += 32 * WARPS) {
+    for (int i = threadIdx.x; i < pieces; i += 32 * WARPS) {
         const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
         float4 merged = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 8
-        for (int s = 0; s < active; ++s) {
-            const float weight = weights[row * splits + s];
-            const float4 part = __ldcg(reinterpret_cast<float4*>(partial + (s * TILE_ROWS + row) * HEAD + column));
-            merged.x += weight * part.x;
-            merged.y += weight * part.y;
-            merged.z += weight * part.z;
-            merged.w += weight * part.w;
+        for (int from = 0; from < active; from += PARTS) {
+            if (from > 0 || i != threadIdx.x) fetch_parts(parts, partial, i, from, active);
+#pragma unroll
+            for (int s = 0; s < PARTS; ++s) {
+                if (from + s < active) {
+                    const float weight = weights[row * splits + from + s];
+                    merged.x += weight * parts[s].x;
+                    merged.y += weight * parts[s].y;
+                    merged.z += weight * parts[s].z;
+                    merged.w += weight * parts[s].w;
+                }
+            }
         }
         const int packed = tile * TILE_ROWS + row;
-        u16* to = out + (static_cast<u64>(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
+        u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
         *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x, merged.y), pack(merged.z, merged.w));
     }
 }
