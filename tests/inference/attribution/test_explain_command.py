@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from inference.__main__ import main
 
@@ -124,7 +126,49 @@ def test_the_benchmark_prints_cost_against_length(folder: str, capsys: pytest.Ca
     assert main(["bench", "explain", "--model", folder, "--target-tokens", "4", "--lengths", "16,32"]) == 0
     (found,) = lines(capsys)
     assert [row["prompt_tokens"] for row in found["rows"]] == [16, 32]
-    assert found["rows"][1]["token_forwards"] > found["rows"][0]["token_forwards"]
+    first, second = (row["methods"]["atman"] for row in found["rows"])
+    assert second["token_forwards"] > first["token_forwards"]
+    assert first["seconds"] > 0
+
+
+def test_a_run_that_would_take_too_long_is_only_estimated(
+    folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--target-tokens", "4", "--lengths", "32", "--at-most", "0", "--methods", "atman"]
+    assert main(["bench", "explain", "--model", folder, *options]) == 0
+    (found,) = lines(capsys)
+    row = found["rows"][0]["methods"]["atman"]
+    assert row["estimated_seconds"] >= 0
+    assert "seconds" not in row
+
+
+@pytest.mark.builtin
+def test_a_model_of_random_weights_stands_in_for_one_on_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    shape = ["--shape", "tiny", "--quantization", "nf4", "--device", "cpu", "--methods", "atman"]
+    sizes = ["--prompt-tokens", "12", "--target-tokens", "2", "--rounds", "1", "--naive-passes", "1"]
+    assert main(["bench", "explain", *shape, *sizes]) == 0
+    (found,) = lines(capsys)
+    assert found["quantization"] == "nf4"
+    assert found["parameters"] == 4_489_856
+    assert found["methods"]["atman"]["naive / this"] > 0
+
+
+@pytest.mark.parametrize(("quantization", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_packing_replaces_every_linear_layer_but_the_head(
+    quantization: Any, kind: str, families: Any
+) -> None:
+    from inference.bench.random_model import pack
+
+    model = copy.deepcopy(families["llama"])
+    rows = torch.randn(8, model.config.hidden_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before = model.model.layers[0].self_attn.q_proj(rows)
+        pack(model, quantization, torch.float32)
+        after = model.model.layers[0].self_attn.q_proj(rows)
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    assert kinds["lm_head"] == "Linear"
+    assert {kinds[name] for name in kinds if name.endswith("_proj")} == {kind}
+    assert 0 < (after - before).norm() < 0.15 * before.norm()
 
 
 def test_the_evidence_benchmark_ranks_sentences(
@@ -143,6 +187,6 @@ def test_the_evidence_benchmark_ranks_sentences(
     assert main(["bench", "evidence", "--model", folder, "--data", str(data), *methods]) == 0
     (found,) = lines(capsys)
     assert (found["questions"], found["sentences"]) == (1, 4.0)
-    assert found["methods"]["last sentence"] == {"top1": 0.0, "map": 0.5}
-    assert found["methods"]["first sentence"] == {"top1": 0.0, "map": 0.333}
+    assert found["methods"]["last sentence"] == {"top1": 0.0, "map": 0.5, "recall2": 1.0}
+    assert found["methods"]["first sentence"] == {"top1": 0.0, "map": 0.333, "recall2": 0.0}
     assert set(found["methods"]) >= {"atman", "leave-one-out", "random"}
