@@ -257,7 +257,7 @@ _ADVICE = "Choose fewer bits or a shorter context, or close other programs. You 
 def _facts(info: ModelInfo) -> list[tuple[str, str]]:
     return [
         ("Architecture", info.architecture),
-        ("Parameters", format_count(info.parameters)),
+        ("Parameters", _parameters(info)),
         ("Context", f"{info.context_length:,} tokens"),
         ("Licence", info.licence or "not stated"),
         ("Stored as", f"{info.stored_dtype}, {info.format}"),
@@ -266,6 +266,16 @@ def _facts(info: ModelInfo) -> list[tuple[str, str]]:
         ("Vocabulary", f"{info.vocabulary:,} tokens"),
         ("Chat", "has a template" if info.has_chat_template else "no template: use raw mode"),
     ]
+
+
+def _parameters(info: ModelInfo) -> str:
+    """All of them, and in a mixture of experts those that a token goes through."""
+    if not info.experts:
+        return format_count(info.parameters)
+    return (
+        f"{format_count(info.parameters)}, of which {format_count(info.active_parameters)} act on a token "
+        f"({info.active_experts} of {info.experts} experts a layer)"
+    )
 
 
 def _progress_words(progress: Progress) -> str:

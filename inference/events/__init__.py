@@ -68,6 +68,7 @@ from inference.events.documents import (
     Source,
     SourcesChosen,
 )
+from inference.events.experts import ExpertsChanged, ExpertsLayer, ExpertsRequest, ExpertsStarted
 from inference.events.inside import (
     AttentionMap,
     AttentionRequest,
@@ -154,6 +155,10 @@ __all__ = [
     "DownloadRequest",
     "Downloaded",
     "Event",
+    "ExpertsChanged",
+    "ExpertsLayer",
+    "ExpertsRequest",
+    "ExpertsStarted",
     "ExplainRequest",
     "Explanation",
     "ExplanationCost",

@@ -98,6 +98,11 @@ class ModelInfo:
     has_chat_template: bool
     has_attention: bool = True
     format: str = "safetensors"
+    #: Parameters that a token goes through: fewer than all in a mixture of experts; 0 where not known.
+    active_parameters: int = 0
+    #: Experts of a layer, and how many of them a token is sent to; 0 in a model that is not a mixture.
+    experts: int = 0
+    active_experts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,15 @@ def hidden_size(config: Config) -> int:
     return first_int(config, "hidden_size", "n_embd", "d_model", "dim", "model_dim")
 
 
+def expert_counts(config: Config) -> tuple[int, int]:
+    """Experts of a layer, and how many of them a token is sent to; (0, 0) where there are none."""
+    nested = config.get("ffn_config")
+    fields = {**config, **nested} if isinstance(nested, Mapping) else config
+    experts = first_int(fields, "num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+    chosen = first_int(fields, "num_experts_per_tok", "moe_top_k", "num_experts_per_token", "top_k_experts")
+    return (experts, chosen) if experts > 1 and 0 < chosen <= experts else (0, 0)
+
+
 def context_length(config: Config) -> int:
     """Most tokens that the model was made for, its rotary scaling included.
 

@@ -187,6 +187,8 @@ def as_config(header: GgufHeader) -> dict[str, Any]:
         "num_key_value_heads": kv_heads if kv_heads is not None else heads,
         "head_dim": field("attention.key_length"),
         "vocab_size": vocabulary,
+        "num_experts": field("expert_count"),
+        "num_experts_per_tok": field("expert_used_count"),
         "tie_word_embeddings": all(tensor.name != "output.weight" for tensor in header.tensors),
     }
     if isinstance(kv_heads, list):  # hybrids: layers without attention have no heads

@@ -461,6 +461,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what takes ``case`` for the families that it is for."""
     if "case" not in metafunc.fixturenames:
         return
+    mixtures = next(metafunc.definition.iter_markers("mixtures"), None) is not None
     everywhere = metafunc.config.getoption("families_table", None) is not None
     if everywhere or next(metafunc.definition.iter_markers("every_family"), None) is not None:
         names: tuple[str, ...] = tuple(FAMILIES)
@@ -468,6 +469,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = ("Mamba", "gpt-oss")
     else:
         names = REPRESENTATIVES
+    if mixtures:
+        names = tuple(name for name, family in FAMILIES.items() if "expert" in family.has)
     metafunc.parametrize("case", names, indirect=True)
 
 
@@ -505,6 +508,7 @@ COLUMNS = (
     "integrated-gradients",
     "logit lens",
     "attention maps",
+    "experts",
     "int8",
     "nf4",
 )
@@ -545,8 +549,8 @@ def _table() -> str:
 
     def mark(cells: list[str]) -> str:
         cell = next((each for each in cells if each != "works"), "works")
-        if cell in ("works", "fails"):
-            return {"works": "✓", "fails": "✗"}[cell]
+        if cell in ("works", "fails", "–"):
+            return {"works": "✓", "fails": "✗", "–": ""}[cell]
         sign = {"not": "–", "kno": "!"}.get(cell[:3], "✓")
         return f"{sign} {notes.setdefault(cell, len(notes) + 1)}"
 
@@ -586,6 +590,7 @@ transformers adds later is loaded by default; the few families that need a word 
 - The methods of explanation: all scores are finite; AtMan's equal those of steering, leave-one-out's those
   of transformers without the token, gradient x input's those of finite differences.
 - logit lens: the last row is what the model says; attention maps: what `output_attentions` tells.
+- experts: the routing adds up, and an expert that is switched off is one whose last matrix is zero.
 - int8, nf4: bitsandbytes on a CPU, in less memory, near what the whole weights say.
 
 Not in the table: Qwen 1 (its code comes with its weights and is never run here), StableLM-alpha, RedPajama,
