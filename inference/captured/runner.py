@@ -18,6 +18,7 @@ from torch import Tensor
 
 from inference.captured.buffers import StepCache
 from inference.captured.controls import STEP, ControlBuffers
+from inference.captured.draw_kernel import COUNT, draw_kernel
 from inference.captured.graphs import CaptureFailed, Graphs, Replay
 from inference.captured.sampling import Record, sample
 from inference.kv_cache import BufferedLayer, new_cache
@@ -104,8 +105,9 @@ class StepRunner:
             self.tokens = torch.zeros((1, GUESSED_ROWS), dtype=torch.long, device=self._device)
             self._own_bias = torch.zeros(1, device=self._device)
             self._one = torch.ones(1, device=self._device)
+            self._draw_kernel = draw_kernel(len(logits), logits.dtype, self._device)
         self.logits.copy_(logits)
-        count = min(len(logits), max(32, 1 << (max(1, candidates) - 1).bit_length()))
+        count = min(len(logits), max(COUNT, 1 << (max(1, candidates) - 1).bit_length()))
         if count != self.record.count:
             self.record = Record(count)
             self._drawer = None
@@ -304,6 +306,10 @@ class StepRunner:
 
     def _draw(self) -> None:
         assert self.controls is not None
+        if self._draw_kernel is not None and self.record.count == COUNT:
+            record = self._draw_kernel.draw(self.logits, self.controls, self.token, self._own_bias)
+            self._numbers.copy_(record, non_blocking=True)
+            return
         token, record, bias = sample(self.logits, self.controls, self.record.count)
         self._numbers.copy_(record, non_blocking=True)
         self.token[0].copy_(token)
