@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
 from inference.attention_masks import mask_layout
 from inference.cpu_step import cpu_step
@@ -71,7 +71,9 @@ class Forward:
         """Whether a state is carried along that reads a prompt at once and then one token at a time."""
         if self._cache_name is None:
             return False
-        return any(new_cache(self._model.config).is_linear) or self._cache_name == "cache_params"
+        layers = new_cache(self._model.config).layers
+        states = any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+        return states or self._cache_name == "cache_params"
 
     @cached_property
     def chunk(self) -> int:

@@ -87,7 +87,9 @@ class Reader:
             self.problem = problem
         base = model.base_model
         self._decoder: Any = base if base is not model else stack_owner(model)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in parameters
+        self._positions = "position_ids" in parameters
         self._prefix: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -184,12 +186,12 @@ class Reader:
     ) -> Tensor:
         """A call of the model under factors; what must be undone after it goes onto the stack."""
         if factors is None:
-            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+            return self._call(ids, keep, start, cache=cache, embeddings=embeddings)
         layers = checked_layers(factors.layers, self.layout)
         if factors.mode == "multiplicative":
             cache = cache if cache is not None else self._storing_nothing()
             stack.enter_context(scaled_keys(cache, factors.values, layers))
-            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+            return self._call(ids, keep, start, cache=cache, embeddings=embeddings)
 
         def masks_of(bias: Tensor) -> Masks:
             return attention_masks(
@@ -199,12 +201,12 @@ class Reader:
         bias = factors.log_bias()
         if self.layout.own_masks:
             stack.enter_context(biased_scores(self.model, bias, layers))
-            return self._call(ids, keep, cache=cache, embeddings=embeddings)
+            return self._call(ids, keep, start, cache=cache, embeddings=embeddings)
         masks = masks_of(bias)
         if layers is not None:
             neutral = masks_of(torch.zeros_like(bias))
             stack.enter_context(masks_in_layers(self.model, masks, neutral, layers))
-        return self._call(ids, keep, mask=masks, cache=cache, embeddings=embeddings)
+        return self._call(ids, keep, start, mask=masks, cache=cache, embeddings=embeddings)
 
     def _storing_nothing(self) -> Cache:
         """A cache through which keys pass, so that they can be scaled. Where layers carry no state it
@@ -232,11 +234,20 @@ class Reader:
         self._prefix = []
 
     def _call(
-        self, ids: Tensor, keep: int, *, mask: Any = None, cache: Any = None, embeddings: Tensor | None = None
+        self,
+        ids: Tensor,
+        keep: int,
+        start: int,
+        *,
+        mask: Any = None,
+        cache: Any = None,
+        embeddings: Tensor | None = None,
     ) -> Tensor:
         self._count(ids)
         arguments: dict[str, Any] = {"use_cache": cache is not None, "return_dict": True}
         arguments |= {"input_ids": ids} if embeddings is None else {"inputs_embeds": embeddings}
+        if self._positions:  # OPT would count them along the mask
+            arguments["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
         if mask is not None:
             arguments["attention_mask"] = mask
         if cache is not None:

@@ -162,7 +162,7 @@ def _from_state_dict(
         **placement(plan),
     )
     model: PreTrainedModel = loaded[0]
-    if plan.device == "cpu" and plan.quantization in BITSANDBYTES:
+    if plan.quantization in BITSANDBYTES:
         _lay_out_inputs(model)
     missing = sorted(loaded[1]["missing_keys"])
     if missing:
@@ -174,16 +174,29 @@ def _from_state_dict(
 
 
 def _lay_out_inputs(model: PreTrainedModel) -> None:
-    """Make the inputs of packed layers contiguous: bitsandbytes' 4-bit kernel for CPUs reads them as if they
-    were and multiplies the wrong numbers otherwise (0.50; Mamba hands on transposed states).
+    """Hand packed layers their inputs as bitsandbytes (0.50) can read them.
+
+    Its 4-bit kernel for CPUs reads inputs as if they were contiguous and multiplies the wrong numbers
+    otherwise (Mamba hands on transposed states); int8 takes inputs of two or three dimensions only (DeepSeek
+    has four).
     """
 
     def contiguous(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return (inputs[0].contiguous(), *inputs[1:])
 
+    def flat(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        module._given = inputs[0].shape
+        return (inputs[0].flatten(0, -2), *inputs[1:]) if inputs[0].dim() > 3 else None
+
+    def unflat(module: Any, _: Any, output: Any) -> Any:
+        return output.view(*module._given[:-1], output.shape[-1]) if len(module._given) > 3 else None
+
     for module in model.modules():
         if type(module).__name__ == "Linear4bit":
             module.register_forward_pre_hook(contiguous)
+        elif type(module).__name__ == "Linear8bitLt":
+            module.register_forward_pre_hook(flat)
+            module.register_forward_hook(unflat)
 
 
 def _build_from_gguf(files: ModelFiles, plan: LoadPlan, reporter: Reporter) -> PreTrainedModel:

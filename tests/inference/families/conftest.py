@@ -151,7 +151,7 @@ FAMILIES = {
         _family(
             "Qwen 3 Next",
             "qwen3_next",
-            "hybrid: linear attention",
+            "hybrid: linear attention, experts",
             EXPERTS,
             HEAD,
             num_hidden_layers=4,
@@ -302,7 +302,7 @@ FAMILIES = {
             layer_types=["conv", "full_attention", "conv"],
             lacks=STATEFUL,
         ),
-        _family("RWKV 4", "rwkv", "recurrent", attention_hidden_size=64, lacks=NO_ATTENTION),
+        _family("RWKV 4", "rwkv", "recurrent", attention_hidden_size=64, lacks=NO_ATTENTION - {"prefix"}),
         _family("Mamba", "mamba", "state space", STATE, lacks=NO_ATTENTION),
         _family("Mamba 2", "mamba2", "state space", STATE, lacks=NO_ATTENTION),
         _family("Falcon Mamba", "falcon_mamba", "state space", STATE, lacks=NO_ATTENTION),
