@@ -9,12 +9,16 @@
 //
 // Definitions: inference/captured/sampling.py, which is this in plain torch.
 
+#ifndef THREADS
 #define THREADS 512
+#endif
 #define LOW 19
+#ifndef DIGIT
 #define DIGIT 8
-#define VALUES 256            // thresholds of a round
+#endif
+#define VALUES (1 << DIGIT)    // thresholds of a round
 #define HEAD 8                // numbers of a record before its columns
-#define ROUNDS 12
+#define ROUNDS (32 / DIGIT + (32 + LOW) / DIGIT + 1)
 // CAPACITY: places of a block's part, a power of two. COUNT: candidates to record, at most 32. LOGIT: the logits' type.
 
 #define UNIT 1099511627776.0  // 2^40
