@@ -1,4 +1,6 @@
-"""Attention of one to eight new queries over a static cache: split along the keys, grouped heads read once.
+"""Attention of one to eight new rows over a static cache: split along the keys, grouped heads read once.
+
+One kernel norms and rotates queries and keys, writes keys and values into the cache, and attends.
 
 The number of valid keys is read on the device, so a captured launch serves every length of its buffer.
 Splitting along the keys and merging by their log-sum is flash decoding (Dao et al., 2023).
@@ -13,8 +15,8 @@ import torch
 from torch import Tensor
 
 from inference.kernels.compiler import Kernel
-from inference.kernels.norms import layer_source, on_kernel
-from inference.kernels.rotary import Heads
+from inference.kernels.norms import RmsNorm, layer_source, on_kernel
+from inference.kernels.rotary import Heads, NewRows, rotate_and_store
 
 #: Most rows of a step.
 MOST_ROWS = 8
@@ -66,21 +68,35 @@ class DecodeAttention:
 
     def __call__(
         self,
-        queries: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        *,
         keys: Tensor,
         values: Tensor,
         position: Tensor,
-        *,
+        cosine: Tensor | None = None,
+        sine: Tensor | None = None,
+        q_norm: RmsNorm | None = None,
+        k_norm: RmsNorm | None = None,
         bias: Tensor | None = None,
         key_factors: Tensor | None = None,
     ) -> Tensor:
-        """Attend.
+        """Norm and rotate queries and keys, write keys and values into the cache, and attend.
 
         Args:
-            queries: (rows, query heads, size), contiguous, rotated.
-            keys: (key heads, positions, size); the rows' own keys are in it. What lies behind is not read.
+            q: (rows, query heads * size); rows may be apart.
+            k: (rows, key heads * size), likewise.
+            v: As k.
+            keys: (key heads, positions, size), written at position .. position + rows; what lies behind is
+                not read.
             values: As keys.
             position: One int64 on the device: the first row's place. Row r sees the keys 0 .. position + r.
+            cosine: (rows, rotated) of each row's position and each of the first ``rotated`` numbers of a
+                head, whose halves are rotated against each other; None: nothing is rotated.
+            sine: As cosine.
+            q_norm: Of each query head before it is rotated.
+            k_norm: Of each key head.
             bias: Added to the scaled scores of each key: (positions,) or (rows, positions); boolean: False
                 hides.
             key_factors: (positions,) float32 that scores are multiplied with before anything is added.
@@ -88,42 +104,52 @@ class DecodeAttention:
         Returns:
             (rows, query heads * size).
         """
-        rows = queries.shape[0]
-        if not self._fits(queries, keys, values, bias, key_factors):
+        new = NewRows(q=q, k=k, v=v, cosine=cosine, sine=sine, q_norm=q_norm, k_norm=k_norm)
+        if not self._fits(new, keys, values, bias, key_factors):
+            queries = rotate_and_store(new, self.rule.heads, keys=keys, values=values, position=position)
             return reference_attention(
                 self.rule, queries, keys, values, position, bias=bias, key_factors=key_factors
             )
-        heads, rule = self.rule.heads, self.rule
+        heads, rule, rows = self.rule.heads, self.rule, q.shape[0]
         tile_rows = 8 if rows * heads.group <= 8 else 16
         tiles = -(-rows * heads.group // tile_rows)
         launch = _launch(
-            queries.dtype,
+            q.dtype,
             heads,
             tile_rows,
             _MASKS[None if bias is None else bias.dtype],
             key_factors is not None,
+            0 if cosine is None else cosine.shape[-1],
+            cosine is not None and cosine.dtype == torch.float32,
+            0 if q_norm is None else 1 + q_norm.one_plus,
             *self._layout,
-            queries.device,
+            q.device,
         )
         splits = min(_MOST_SPLITS, max(1, launch.resident // (heads.keys * tiles)))
-        partial, statistics, finished = self._memory(queries.device)
-        out = torch.empty((rows, heads.queries * heads.size), dtype=queries.dtype, device=queries.device)
+        out = torch.empty((rows, heads.queries * heads.size), dtype=q.dtype, device=q.device)
         launch.kernel(
             out,
-            queries,
+            q,
+            k,
+            v,
+            cosine,
+            sine,
+            None if q_norm is None else q_norm.weight,
+            None if k_norm is None else k_norm.weight,
             keys,
             values,
             position,
             bias,
             key_factors,
-            partial,
-            statistics,
-            finished,
-            queries.stride(0),
+            *self._memory(q.device),
+            q.stride(0),
+            k.stride(0),
+            v.stride(0),
             keys.stride(0),
             bias.stride(0) if bias is not None and bias.dim() == 2 else 0,
             rows,
             tiles,
+            0.0 if q_norm is None else q_norm.epsilon,
             rule.scale,
             rule.softcap or 0.0,
             rule.window or 0,
@@ -136,22 +162,24 @@ class DecodeAttention:
         return out
 
     def _fits(
-        self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, factors: Tensor | None
+        self, new: NewRows, keys: Tensor, values: Tensor, bias: Tensor | None, factors: Tensor | None
     ) -> bool:
+        """Whether the kernel takes these."""
         heads = self.rule.heads
         dense = all(each.stride(-1) == 1 and each.stride(-2) == heads.size for each in (keys, values))
-        wide_enough = bias is None or (bias.dtype in _MASKS and bias.stride(-1) == 1)
-        same_type = bias is None or bias.dtype in (torch.bool, torch.float32, queries.dtype)
+        fitting_bias = bias is None or (
+            bias.dtype in (torch.bool, torch.float32, new.q.dtype) and bias.stride(-1) == 1
+        )
         return (
             dense
-            and wide_enough
-            and same_type
+            and fitting_bias
+            and new.uniform()
+            and new.q.shape[0] <= MOST_ROWS
             and heads.size % 16 == 0
             and heads.size <= 256
             and keys.stride(0) == values.stride(0)
-            and queries.is_contiguous()
             and (factors is None or factors.dtype == torch.float32)
-            and on_kernel(queries, keys, values)
+            and on_kernel(new.q, new.k, new.v, keys, values, *new.norm_weights())
         )
 
     def _memory(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,7 +206,10 @@ def reference_attention(
     bias: Tensor | None = None,
     key_factors: Tensor | None = None,
 ) -> Tensor:
-    """:meth:`DecodeAttention.__call__` in plain torch, in float32 (float64 where the queries are)."""
+    """What :class:`DecodeAttention` does behind :func:`~inference.kernels.rotary.rotate_and_store`.
+
+    Plain torch, in float32, or float64 where the queries (rows, query heads, size) are.
+    """
     heads = rule.heads
     rows, positions = queries.shape[0], keys.shape[-2]
     wide = torch.float64 if queries.dtype == torch.float64 else torch.float32
@@ -224,6 +255,9 @@ def _launch(
     tile_rows: int,
     mask: int,
     factors: bool,
+    rotated: int,
+    wide_table: bool,
+    norm: int,
     warps: int,
     stages: int,
     device: torch.device,
@@ -240,9 +274,12 @@ def _launch(
         "TILE_ROWS": tile_rows,
         "MASK": mask,
         "FACTORS": factors,
+        "ROTARY": rotated,
+        "TABLE_FLOAT": wide_table,
+        "NORM": norm,
     }
     source = layer_source("attention.cu", options)
-    kernel = source.kernel("decode_attention", "PPPPPPPPPPqqqiiffii", device=device)
+    kernel = source.kernel("decode_attention", "PPPPPPPPPPPPPPPPqqqqqiifffii", device=device)
     shared = _shared_bytes(heads.size, warps, stages)
     blocks = kernel.blocks_per_multiprocessor(32 * warps, shared)
     return _Launch(

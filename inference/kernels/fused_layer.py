@@ -1,4 +1,4 @@
-"""A decoder layer whose decode step runs as eight kernels instead of some forty.
+"""A decoder layer whose decode step runs as seven kernels instead of some forty.
 
 It takes over only in a step (one to eight rows, no gradients) on the engine's
 :class:`~inference.captured.buffers.StepCache` or a filled ``StaticCache``; a prefill, hooks on its parts,
@@ -21,7 +21,6 @@ from inference.kernels.layer_linears import LayerLinears, layer_linears
 from inference.kernels.layer_parts import LayerParts, NotFusable
 from inference.kernels.linears import Int8
 from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
-from inference.kernels.rotary import rotate_and_store
 
 _KNOWN_ARGUMENTS = {
     "attention_mask",
@@ -183,20 +182,19 @@ class FusedLayer:
         normed = self.incoming.take(hidden_states)
         normed = rms_norm(x, parts.before_attention) if normed is None else normed
         q, k, v = self.linears.heads(normed)
-        queries = rotate_and_store(
+        attended = self.attend(
             q,
             k,
             v,
-            heads=parts.rule.heads,
-            cosine=place.cosine,
-            sine=place.sine,
             keys=place.keys,
             values=place.values,
             position=place.position,
+            cosine=place.cosine,
+            sine=place.sine,
             q_norm=parts.q_norm,
             k_norm=parts.k_norm,
+            bias=place.bias,
         )
-        attended = self.attend(queries, place.keys, place.values, place.position, bias=place.bias)
         added = self.linears.out(attended)
         x, normed = add_rms_norm(added, x, parts.before_mlp, around=parts.after_attention)
         added = self.linears.down(self.linears.gated(normed))

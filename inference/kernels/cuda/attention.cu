@@ -1,4 +1,5 @@
-// Attention of a few new queries over a static cache, split along the keys (flash decoding).
+// Attention of a few new rows over a static cache, split along the keys (flash decoding). Queries and keys are normed
+// and rotated first, and keys and values written into the cache, by the blocks that need them.
 //
 // The queries of all heads that share a key head, times the rows, are packed into one tile of at most 16 rows of
 // a tensor-core product, so each key and value is read once (rows * GROUP > 16: once a tile, the second time
@@ -6,7 +7,8 @@
 // warps of a block are merged in shared memory, the blocks of a head by the last of them to finish.
 //
 // Compiled for BFLOAT16, HEAD (size, a multiple of 16), GROUP (queries a key head), WARPS, STAGES,
-// TILE_ROWS (8 or 16), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1).
+// TILE_ROWS (8 or 16), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers
+// of a head are rotated), NORM (0 none, 1 Llama's rounding, 2 Gemma's 1 + weight), TABLE_FLOAT (type of the tables).
 // Grid: x = splits * tiles (tile fastest), y = key heads.
 
 #define STEP 16                      // keys of a warp's step
@@ -33,6 +35,87 @@ __device__ __forceinline__ float mask_value(float x) { return x; }
 typedef u16 mask_type;
 __device__ __forceinline__ float mask_value(u16 x) { return to_float(x); }
 #endif
+
+#if TABLE_FLOAT
+typedef float table_type;
+typedef float2 table_pair;
+__device__ __forceinline__ float2 ask_pair(const float* at) { return *reinterpret_cast<const float2*>(at); }
+__device__ __forceinline__ float2 numbers(float2 pair) { return pair; }
+#else
+typedef u16 table_type;
+typedef u32 table_pair;
+__device__ __forceinline__ u32 ask_pair(const u16* at) { return load_fresh4(at); }
+#endif
+__device__ __forceinline__ float2 numbers(u32 pair) { return make_float2(low(pair), high(pair)); }
+
+// A head of a new row with its part of the tables, asked for by one warp: lane i has the numbers 2i, 2i + 1, 2i + 64 ...
+#define PAIRS ((HEAD + 63) / 64)
+struct NewHead {
+    u32 x[PAIRS];
+    table_pair c[PAIRS], s[PAIRS];
+};
+
+__device__ __forceinline__ void ask(NewHead& head, const u16* from, const table_type* cosine, const table_type* sine,
+                                    int lane) {
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) {
+        const int i = 2 * lane + 64 * n;
+        head.x[n] = i < HEAD ? load_fresh4(from + i) : 0;
+        head.c[n] = head.s[n] = table_pair();
+        if (i < ROTARY) {
+            head.c[n] = ask_pair(cosine + i);
+            head.s[n] = ask_pair(sine + i);
+        }
+    }
+}
+
+// Norms and rotates a head and leaves it in two places, if there are two; `scratch` has HEAD numbers of the warp's own.
+__device__ __forceinline__ void rotate(u16* to, u16* also, const NewHead& head, const u16* weight, float epsilon,
+                                       float* scratch, int lane) {
+    float2 x[PAIRS];
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) x[n] = numbers(head.x[n]);
+#if NORM
+    float squares = 0.0f;
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) squares += x[n].x * x[n].x + x[n].y * x[n].y;
+    const float scale = rsqrtf(warp_sum(squares) / HEAD + epsilon);
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) {
+        const int i = 2 * lane + 64 * n;
+        const u32 pair = i < HEAD ? *reinterpret_cast<const u32*>(weight + i) : 0;
+#if NORM == 2
+        x[n].x = rounded(x[n].x * scale * (1.0f + low(pair)));
+        x[n].y = rounded(x[n].y * scale * (1.0f + high(pair)));
+#else
+        x[n].x = rounded(low(pair) * rounded(x[n].x * scale));
+        x[n].y = rounded(high(pair) * rounded(x[n].y * scale));
+#endif
+    }
+#endif
+    __syncwarp();
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) {
+        const int i = 2 * lane + 64 * n;
+        if (i < HEAD) *reinterpret_cast<float2*>(scratch + i) = x[n];
+    }
+    __syncwarp();
+#pragma unroll
+    for (int n = 0; n < PAIRS; ++n) {
+        const int i = 2 * lane + 64 * n;
+        if (i >= HEAD) continue;
+        if (i < ROTARY) {  // ROTARY / 2 may be odd: each number has its own partner
+            const float a = i < ROTARY / 2 ? -scratch[i + ROTARY / 2] : scratch[i - ROTARY / 2];
+            const float b = i + 1 < ROTARY / 2 ? -scratch[i + 1 + ROTARY / 2] : scratch[i + 1 - ROTARY / 2];
+            const float2 c = numbers(head.c[n]), s = numbers(head.s[n]);
+            x[n].x = rounded(x[n].x * c.x) + rounded(a * s.x);
+            x[n].y = rounded(x[n].y * c.y) + rounded(b * s.y);
+        }
+        const u32 pair = pack(x[n].x, x[n].y);
+        *reinterpret_cast<u32*>(to + i) = pair;
+        if (also) *reinterpret_cast<u32*>(also + i) = pair;
+    }
+}
 
 __device__ __forceinline__ u32 shared_address(const void* pointer) {
     return static_cast<u32>(__cvta_generic_to_shared(pointer));
@@ -69,14 +152,15 @@ __device__ __forceinline__ void multiply(float (&c)[TILE_ROWS / 4], const u32 (&
 #endif
 }
 
-// Copies the warp's STEP keys and values that start at `key` into one stage: those at `from` .. `until`.
-__device__ __forceinline__ void fetch(u16* stage, const u16* keys, const u16* values, int key, int from, int until,
-                                      int end, int lane) {
+// Copies the warp's STEP keys and values that start at `key` into one stage, zeros for those at `end` and behind;
+// those at `skip` .. `end` are left out.
+__device__ __forceinline__ void fetch(u16* stage, const u16* keys, const u16* values, int key, int skip, int end,
+                                      int lane) {
     constexpr int chunks = HEAD / 8;
 #pragma unroll
     for (int i = 0; i < STEP * chunks / 32; ++i) {
         const int row = (lane + 32 * i) / chunks, column = 8 * ((lane + 32 * i) % chunks), at = key + row;
-        if (at < from || at >= until) continue;
+        if (at >= skip && at < end) continue;
         const u64 source = (u64)(at < end ? at : 0) * HEAD + column;
         copy16(stage + row * PITCH + column, keys + source, at < end);
         copy16(stage + (STEP + row) * PITCH + column, values + source, at < end);
@@ -92,11 +176,14 @@ __device__ __forceinline__ void fetch_parts(float4 (&parts)[PARTS], const float*
 }
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS)
-decode_attention(u16* out, const u16* queries, const u16* keys, const u16* values, const long long* position_at,
-                 const mask_type* mask, const float* factors, float* partial, float* statistics, u32* finished,
-                 long long query_stride, long long cache_stride, long long mask_stride, int rows, int tiles,
-                 float scale, float softcap, int window, int alone) {
+decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table_type* cosine,
+                 const table_type* sine, const u16* q_weight, const u16* k_weight, u16* keys, u16* values,
+                 const long long* position_at, const mask_type* mask, const float* factors, float* partial,
+                 float* statistics, u32* finished, long long q_stride, long long k_stride, long long v_stride,
+                 long long cache_stride, long long mask_stride, int rows, int tiles, float epsilon, float scale,
+                 float softcap, int window, int alone) {
     extern __shared__ __align__(16) u16 shared[];
+    __shared__ __align__(8) float scratch[WARPS][HEAD];
     __shared__ float warp_maximum[WARPS][TILE_ROWS], warp_total[WARPS][TILE_ROWS];
     __shared__ u32 order;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -118,30 +205,54 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
     values += head * cache_stride;
     u16* stages = shared + warp * STAGES * 2 * STEP * PITCH;
     const int start = begin + warp * STEP;
-    // What earlier steps wrote may be fetched before the kernel that writes the new keys has ended: that one waited
-    // for its own predecessor before it let this one start.
-#pragma unroll
-    for (int ahead = 0; ahead < STAGES - 1; ++ahead)
-        fetch(stages + ahead * 2 * STEP * PITCH, keys, values, start + ahead * BLOCK_KEYS, 0, min(position, end),
-              end, lane);
-    wait_for_previous();
-    start_next();
-    u16* tile_queries = shared + WARPS * STAGES * 2 * STEP * PITCH;
-    for (int i = threadIdx.x; i < 16 * HEAD / 8; i += 32 * WARPS) {
-        const int row = i / (HEAD / 8), column = 8 * (i % (HEAD / 8)), packed = tile * TILE_ROWS + row;
-        const bool valid = row < TILE_ROWS && packed < rows * GROUP;
-        const u64 from = valid ? packed / GROUP * query_stride + (head * GROUP + packed % GROUP) * HEAD + column : 0;
-        copy16(tile_queries + row * PITCH + column, queries + from, valid);
-    }
-
+    // What earlier steps wrote may be fetched before the kernel before this one has ended: at least one kernel that
+    // is not dependent ran after them.
 #pragma unroll
     for (int ahead = 0; ahead < STAGES - 1; ++ahead) {
         const int key = start + ahead * BLOCK_KEYS;
-        if (key < end)
-            fetch(stages + ahead * 2 * STEP * PITCH, keys, values, key, min(position, end), key + STEP, end, lane);
+        if (key < end) fetch(stages + ahead * 2 * STEP * PITCH, keys, values, key, position, end, lane);
         asm volatile("cp.async.commit_group;");
     }
-    asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2));  // the queries came with the first stage
+    wait_for_previous();
+    start_next();
+
+    // The new keys and values of this block's share, and the queries; all are asked for before the first is used.
+    u16* tile_queries = shared + WARPS * STAGES * 2 * STEP * PITCH;
+    NewHead new_query, new_key;
+    for (int line = warp, place = max(begin, position) + WARPS - 1 - warp; line < TILE_ROWS || place < end;
+         line += WARPS, place += WARPS) {
+        const int packed = tile * TILE_ROWS + line, row = packed / GROUP, key_row = place - position;
+        const bool has_query = line < TILE_ROWS && row < rows, has_key = place < end;
+        u32 new_value[PAIRS];
+        if (has_query)
+            ask(new_query, q + row * q_stride + (head * GROUP + packed % GROUP) * HEAD, cosine + row * ROTARY,
+                sine + row * ROTARY, lane);
+        if (has_key) {
+            ask(new_key, k + key_row * k_stride + head * HEAD, cosine + key_row * ROTARY, sine + key_row * ROTARY,
+                lane);
+#pragma unroll
+            for (int n = 0; n < PAIRS; ++n)
+                if (2 * lane + 64 * n < HEAD)
+                    new_value[n] = load_fresh4(v + key_row * v_stride + head * HEAD + 2 * lane + 64 * n);
+            // Into the cache, and into the stage that left it out, if that is one of the first.
+            const int behind = place - begin, stage = behind / BLOCK_KEYS, column = behind % BLOCK_KEYS;
+            u16* also = shared + ((column / STEP * STAGES + stage) * 2 * STEP + column % STEP) * PITCH;
+            if (stage >= STAGES - 1) also = nullptr;
+            rotate(keys + (u64)place * HEAD, also, new_key, k_weight, epsilon, scratch[warp], lane);
+#pragma unroll
+            for (int n = 0; n < PAIRS; ++n) {
+                const int i = 2 * lane + 64 * n;
+                if (i >= HEAD) continue;
+                *reinterpret_cast<u32*>(values + (u64)place * HEAD + i) = new_value[n];
+                if (also) *reinterpret_cast<u32*>(also + STEP * PITCH + i) = new_value[n];
+            }
+        }
+        if (has_query)
+            rotate(tile_queries + line * PITCH, nullptr, new_query, q_weight, epsilon, scratch[warp], lane);
+        else if (line < TILE_ROWS)
+            for (int i = 2 * lane; i < HEAD; i += 64)
+                *reinterpret_cast<u32*>(tile_queries + line * PITCH + i) = 0;
+    }
     __syncthreads();
 
     const int matrix = lane / 8, line = lane % 8, group = lane / 4, pair = 2 * (lane % 4);
@@ -172,8 +283,7 @@ decode_attention(u16* out, const u16* queries, const u16* keys, const u16* value
         __syncwarp();
         const int ahead = key + (STAGES - 1) * BLOCK_KEYS;
         const int free_stage = stage == 0 ? STAGES - 1 : stage - 1;
-        if (ahead < end) 
-            fetch(stages + free_stage * 2 * STEP * PITCH, keys, values, ahead, 0, ahead + STEP, end, lane);
+        if (ahead < end) fetch(stages + free_stage * 2 * STEP * PITCH, keys, values, ahead, end, end, lane);
         asm volatile("cp.async.commit_group;");
         const u16* stage_keys = stages + stage * 2 * STEP * PITCH;
         const u16* stage_values = stage_keys + STEP * PITCH;

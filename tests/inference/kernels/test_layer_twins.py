@@ -13,10 +13,10 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
 
 from inference.kernels.activations import gated_activation
-from inference.kernels.attention import AttentionRule, DecodeAttention
+from inference.kernels.attention import AttentionRule, DecodeAttention, reference_attention
 from inference.kernels.layer_parts import NotFusable, norm_of
 from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
-from inference.kernels.rotary import Heads, rotate_and_store
+from inference.kernels.rotary import Heads, NewRows, rotate_and_store
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -69,11 +69,11 @@ def test_rotation_and_cache_write(rotated: int, normed: bool) -> None:
     norm = RmsNorm(weight=module.weight.data, epsilon=1e-6) if normed else None
     keys, values = numbers(2, 20, 32), numbers(2, 20, 32, seed=3)
     before = keys.clone(), values.clone()
-    queries = rotate_and_store(
-        q, k, v, heads=heads, keys=keys, values=values, position=torch.tensor([11]),
+    new = NewRows(
+        q=q, k=k, v=v, q_norm=norm, k_norm=norm,
         cosine=angles.cos() if rotated else None, sine=angles.sin() if rotated else None,
-        q_norm=norm, k_norm=norm,
     )  # fmt: skip
+    queries = rotate_and_store(new, heads, keys=keys, values=values, position=torch.tensor([11]))
     split = [each.view(1, rows, -1, 32) for each in (q, k)]
     if normed:
         # Transformers' norm computes in float32 whatever it is given.
@@ -111,7 +111,7 @@ def test_attention_is_eager_attention_over_what_is_written(
     position = torch.tensor([length - rows])
     held = [each.clone() for each in (keys, values)]
     held[1][:, length:] = float("nan")
-    out = DecodeAttention(rule)(queries, *held, position, bias=bias)
+    out = reference_attention(rule, queries, *held, position, bias=bias)
 
     columns, last = torch.arange(length), position + torch.arange(rows)[:, None]
     visible = columns <= last
@@ -128,13 +128,25 @@ def test_attention_is_eager_attention_over_what_is_written(
 
 
 def test_factors_scale_keys_and_booleans_hide_them() -> None:
-    heads = Heads(queries=4, keys=2, size=16)
+    rule = AttentionRule(heads=Heads(queries=4, keys=2, size=16), scale=0.3)
     keys, values, queries = numbers(2, 9, 16), numbers(2, 9, 16, seed=1), numbers(1, 4, 16)
-    attend = DecodeAttention(AttentionRule(heads=heads, scale=0.3))
     position, factors = torch.tensor([8]), torch.linspace(0, 2, 9)
-    scaled = attend(queries, keys, values, position, key_factors=factors)
-    torch.testing.assert_close(scaled, attend(queries, keys * factors[:, None], values, position))
+    scaled = reference_attention(rule, queries, keys, values, position, key_factors=factors)
+    expected = reference_attention(rule, queries, keys * factors[:, None], values, position)
+    torch.testing.assert_close(scaled, expected)
     shown = torch.arange(9) % 2 == 0
-    hidden = attend(queries, keys, values, position, bias=shown)
-    expected = attend(queries, keys[:, ::2], values[:, ::2], torch.tensor([4]))
+    hidden = reference_attention(rule, queries, keys, values, position, bias=shown)
+    expected = reference_attention(rule, queries, keys[:, ::2], values[:, ::2], torch.tensor([4]))
     torch.testing.assert_close(hidden, expected)
+
+
+def test_a_step_is_a_write_and_attention_over_it() -> None:
+    heads = Heads(queries=4, keys=2, size=16)
+    rule = AttentionRule(heads=heads, scale=0.3)
+    keys, values = numbers(2, 9, 16), numbers(2, 9, 16, seed=1)
+    q, k, v = numbers(2, 64), numbers(2, 32), numbers(2, 32, seed=2)
+    position = torch.tensor([5])
+    out = DecodeAttention(rule)(q, k, v, keys=keys, values=values, position=position)
+    assert torch.equal(keys[:, 5:7], k.view(2, 2, 16).transpose(0, 1))
+    assert torch.equal(values[:, 5:7], v.view(2, 2, 16).transpose(0, 1))
+    assert torch.equal(out, reference_attention(rule, q.view(2, 4, 16), keys, values, position))
