@@ -30,6 +30,9 @@ from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.trying import try_layers
 
+#: What a model or a kernel may fail with; a lack of memory is for the caller.
+_TRIAL_ERRORS = (KernelError, KernelUnavailable, RuntimeError, TypeError, ValueError)
+
 
 @dataclass(slots=True)
 class FusedLayers:
@@ -111,8 +114,15 @@ def install(
             candidates[number] = assemble(layer, take_apart(layer), attentions, products=products, int8=int8)
         except (NotFusable, KernelUnavailable) as error:
             report.refused[number] = str(error)
-    if candidates:
-        report.refused |= _failed(model, candidates)
+    try:
+        if candidates:
+            report.refused |= _failed(model, candidates)
+    except torch.OutOfMemoryError:
+        raise
+    except _TRIAL_ERRORS as error:
+        if products:  # perhaps only a product does not work here
+            return install(model, products=False, int8=int8, anywhere=anywhere)
+        report.refused |= dict.fromkeys(candidates, f"the trial failed: {error}")
     passed = {number: layer for number, layer in candidates.items() if number not in report.refused}
     report.fused = tuple(passed)
     for each in passed.values():
@@ -133,12 +143,13 @@ def _unfit(model: Any) -> str:
 
 
 def _failed(model: Any, candidates: dict[int, FusedLayer]) -> dict[int, str]:
-    try:
-        failed = try_layers(model, list(candidates.values()))
-    except torch.OutOfMemoryError:
-        raise
-    except (KernelError, KernelUnavailable, RuntimeError, TypeError, ValueError) as error:
-        return dict.fromkeys(candidates, f"the trial failed: {error}")
+    """Why layers did not pass, by their number in the stack.
+
+    Raises:
+        KernelError: A kernel does not compile or run.
+        RuntimeError: The model does not run a step at all.
+    """
+    failed = try_layers(model, list(candidates.values()))
     return {
         number: failed[layer.parts.index]
         for number, layer in candidates.items()

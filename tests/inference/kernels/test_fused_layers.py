@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from inference.attention_masks import attention_masks, mask_layout
 from inference.captured.buffers import StepCache
+from inference.kernels import fused_layers
+from inference.kernels.compiler import KernelError
 from inference.kernels.fused_layer import FusedLayer
 from inference.kernels.fused_layers import FusedLayers, install
+from inference.kernels.trying import try_layers
 
 SHAPE = {
     "vocab_size": 61,
@@ -164,6 +167,25 @@ def test_a_layer_whose_code_was_changed_is_found_out() -> None:
     report = install(model, anywhere=True)
     assert report.fused == (0,)
     assert "its output differ" in report.refused[1]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_where_a_product_fails_the_modules_are_called(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    tried: list[int] = []
+
+    def trial(model: Any, layers: Sequence[FusedLayer]) -> dict[int, str]:
+        tried.append(len(layers))
+        if len(tried) <= failures:
+            raise KernelError("it does not compile")
+        return try_layers(model, layers)
+
+    monkeypatch.setattr(fused_layers, "try_layers", trial)
+    model = tiny("Llama")
+    report = install(model, anywhere=True)
+    assert tried == [2, 2]
+    assert report.fused == ((0, 1) if failures == 1 else ())
+    assert failures == 1 or "the trial failed: it does not compile" in report.summary()
+    report.uninstall()
 
 
 def test_only_models_with_kernels_are_looked_at(llama: Any) -> None:
