@@ -196,7 +196,9 @@ class FusedLayer:
             bias=place.bias,
         )
         added = self.linears.out(attended)
-        x, normed = add_rms_norm(added, x, parts.before_mlp, around=parts.after_attention)
+        x, normed = add_rms_norm(
+            added, x, parts.before_mlp, around=parts.after_attention, multiplier=parts.multiplier
+        )
         added = self.linears.down(self.linears.gated(normed))
         if place.counter is not None:
             place.counter.add_(rows)
@@ -208,8 +210,12 @@ class FusedLayer:
         if norm is None or _listens(self.layer):
             if self.parts.after_mlp is not None:
                 added = rms_norm(added, self.parts.after_mlp)
+            if self.parts.multiplier != 1.0:
+                added = added * self.parts.multiplier
             return (x + added).reshape(1, rows, size)
-        total, normed = add_rms_norm(added, x, norm, around=self.parts.after_mlp)
+        total, normed = add_rms_norm(
+            added, x, norm, around=self.parts.after_mlp, multiplier=self.parts.multiplier
+        )
         hidden = total.reshape(1, rows, size)
         self.outgoing.put(hidden, normed)
         return hidden

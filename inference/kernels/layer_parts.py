@@ -76,6 +76,7 @@ class LayerParts:
         q_norm: Of each query head.
         k_norm: Of each key head.
         rotates: Whether queries and keys are rotated.
+        multiplier: Of what attention and the feed-forward block add.
         index: The layer's number in the cache.
     """
 
@@ -92,6 +93,7 @@ class LayerParts:
     q_norm: RmsNorm | None
     k_norm: RmsNorm | None
     rotates: bool
+    multiplier: float
     index: int
 
 
@@ -143,6 +145,7 @@ def take_apart(layer: nn.Module) -> LayerParts:
         q_norm=q_norm,
         k_norm=k_norm,
         rotates=bool(getattr(attention, "use_rope", True)),
+        multiplier=float(getattr(layer, "residual_multiplier", 1.0)),
         index=int(attention.layer_idx),  # type: ignore[arg-type]
     )
 

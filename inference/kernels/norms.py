@@ -1,7 +1,8 @@
 """RMS norm (Zhang and Sennrich, 2019) of a few rows, with the residual sum that stands before it in a layer.
 
 One kernel takes the place of the five to seven that the framework runs for ``residual + x`` and its norm.
-Each step is rounded as the framework's operations round it, so the outcome differs only where a sum's order does.
+Each step is rounded as the framework's operations round it: the outcome differs only where a sum's order
+does.
 """
 
 from __future__ import annotations
@@ -35,11 +36,16 @@ class RmsNorm:
 
 def rms_norm(x: Tensor, norm: RmsNorm) -> Tensor:
     """The norm of each row of x (..., size)."""
-    return _run(x, None, norm, None)[1]
+    return _run(x, None, norm, None, 1.0)[1]
 
 
 def add_rms_norm(
-    x: Tensor, residual: Tensor, norm: RmsNorm, *, around: RmsNorm | None = None
+    x: Tensor,
+    residual: Tensor,
+    norm: RmsNorm,
+    *,
+    around: RmsNorm | None = None,
+    multiplier: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The residual sum and its norm.
 
@@ -48,11 +54,12 @@ def add_rms_norm(
         residual: (..., size).
         norm: Of the sum.
         around: A norm that x goes through before it is added (Gemma 2 and 3).
+        multiplier: Of what is added (Granite).
 
     Returns:
-        ``residual + x`` and its norm, shaped as x.
+        ``residual + x * multiplier`` and its norm, shaped as x.
     """
-    return _run(x, residual, norm, around)
+    return _run(x, residual, norm, around, multiplier)
 
 
 def reference_rms_norm(x: Tensor, norm: RmsNorm) -> Tensor:
@@ -65,10 +72,16 @@ def reference_rms_norm(x: Tensor, norm: RmsNorm) -> Tensor:
 
 
 def reference_add_rms_norm(
-    x: Tensor, residual: Tensor, norm: RmsNorm, *, around: RmsNorm | None = None
+    x: Tensor,
+    residual: Tensor,
+    norm: RmsNorm,
+    *,
+    around: RmsNorm | None = None,
+    multiplier: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """:func:`add_rms_norm` in plain torch."""
-    total = residual + (x if around is None else reference_rms_norm(x, around))
+    added = x if around is None else reference_rms_norm(x, around)
+    total = residual + (added if multiplier == 1.0 else added * multiplier)
     return total, reference_rms_norm(total, norm)
 
 
@@ -84,13 +97,15 @@ def on_kernel(*tensors: Tensor | None) -> bool:
     )
 
 
-def _run(x: Tensor, residual: Tensor | None, norm: RmsNorm, around: RmsNorm | None) -> tuple[Tensor, Tensor]:
+def _run(
+    x: Tensor, residual: Tensor | None, norm: RmsNorm, around: RmsNorm | None, multiplier: float
+) -> tuple[Tensor, Tensor]:
     size = x.shape[-1]
     fits = size % 8 == 0 and x.is_contiguous() and (residual is None or residual.is_contiguous())
     if not fits or not on_kernel(x, residual, norm.weight, around.weight if around else None):
         if residual is None:
             return x, reference_rms_norm(x, norm)
-        return reference_add_rms_norm(x, residual, norm, around=around)
+        return reference_add_rms_norm(x, residual, norm, around=around, multiplier=multiplier)
     normed = torch.empty_like(x)
     total = x if residual is None else torch.empty_like(x)
     kernel, threads = _kernel(
@@ -105,6 +120,7 @@ def _run(x: Tensor, residual: Tensor | None, norm: RmsNorm, around: RmsNorm | No
         None if around is None else around.weight,
         norm.epsilon,
         0.0 if around is None else around.epsilon,
+        multiplier,
         grid=(x.numel() // size,),
         block=(threads,),
         dependent=True,
@@ -127,7 +143,7 @@ def _kernel(
         "AROUND": around,
         "ONE_PLUS": one_plus,
     }
-    return layer_source("norms.cu", options).kernel("rms_norm", "PPPPPPff", device=device), threads
+    return layer_source("norms.cu", options).kernel("rms_norm", "PPPPPPfff", device=device), threads
 
 
 def layer_source(file: str, options: dict[str, int]) -> Source:

@@ -1,5 +1,5 @@
 // RMS norm of rows of SIZE numbers, one block a row, with what stands around it in a decoder layer:
-//   sum = residual + x, or residual + norm(x) with weights of its own (AROUND: what Gemma 2 and 3 do)
+//   sum = residual + x * multiplier, or residual + norm(x) with weights of its own (AROUND: what Gemma 2 and 3 do)
 //   normed = norm(sum)
 // Compiled for BFLOAT16, SIZE, THREADS (SIZE <= 8 * THREADS * PER_THREAD), RESIDUAL, AROUND, ONE_PLUS.
 
@@ -42,7 +42,7 @@ __device__ __forceinline__ void store8(u16* into, const float* from) {
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 rms_norm(u16* normed, u16* sum, const u16* x, const u16* residual, const u16* weight, const u16* around,
-         float epsilon, float around_epsilon) {
+         float epsilon, float around_epsilon, float multiplier) {
     __shared__ float shared[2][32];
     const u64 row = static_cast<u64>(blockIdx.x) * SIZE;
     float values[PER_THREAD][8];
@@ -84,7 +84,8 @@ rms_norm(u16* normed, u16* sum, const u16* x, const u16* residual, const u16* we
         float added[8];
         load8(added, residual + row + at);
 #pragma unroll
-        for (int i = 0; i < 8; ++i) values[part][i] = rounded(values[part][i] + added[i]);
+        for (int i = 0; i < 8; ++i)
+            values[part][i] = rounded(rounded(values[part][i] * multiplier) + added[i]);
         store8(sum + row + at, values[part]);
 #endif
 #pragma unroll

@@ -62,9 +62,11 @@ def test_norm_with_and_without_the_sum_before_it(
         for seed in (3, 4)
     )
     assert_close(rms_norm(x, norm), reference_rms_norm(x.double(), double(norm)), dtype)
-    for inner in (None, around):
-        sums, normed = add_rms_norm(x, residual, norm, around=inner)
-        expected = reference_add_rms_norm(x.double(), residual.double(), double(norm), around=double(inner))
+    for inner, multiplier in ((None, 1.0), (around, 1.0), (None, 0.22)):
+        sums, normed = add_rms_norm(x, residual, norm, around=inner, multiplier=multiplier)
+        expected = reference_add_rms_norm(
+            x.double(), residual.double(), double(norm), around=double(inner), multiplier=multiplier
+        )
         assert_close(sums, expected[0], dtype)
         assert_close(normed, expected[1], dtype)
 

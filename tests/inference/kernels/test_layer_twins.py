@@ -37,6 +37,8 @@ def test_norms_are_transformers_own_to_the_bit(dtype: torch.dtype, kind: type, o
     sums, normed = add_rms_norm(x, residual, norm)
     assert torch.equal(sums, residual + x)
     assert torch.equal(normed, module(residual + x))
+    sums, normed = add_rms_norm(x, residual, norm, multiplier=0.22)
+    assert torch.equal(sums, residual + x * 0.22)
     sums, normed = add_rms_norm(x, residual, norm, around=norm)
     assert torch.equal(sums, residual + module(x))
     assert torch.equal(normed, module(sums))
