@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from app.tour import Step, Visit
 from inference.events import SamplingControls
+from views.models.focus import TokenSpan
+from views.models.steering import RAW
 from views.models.text_range import TextRange
 from views.models.transcript import ShownMessage
 
@@ -98,6 +100,8 @@ def lens(visit: Visit) -> None:
     visit.check(app.models.lens.state == "result", f"the lens has rows: {app.models.lens.problem}")
     visit.note(layers=len(app.models.lens.rows))
     visit.check(visit.find("lensView").isVisible(), "lensView is shown")
+    app.models.focus.set_focus(TokenSpan(_reply(visit).id, 0, 1))
+    visit.check(app.models.lens.deciding is not None, "the lens frames where the focused token is decided")
     visit.shoot("layers")
     app.widgets.lens.looks.buttons[1].click()
     app.looking.read_layer(app.models.attention.layer_count // 2)
@@ -105,10 +109,59 @@ def lens(visit: Visit) -> None:
     app.looking.read_head(0)
     visit.wait(lambda: app.models.attention.state != "working", "the matrix", 60)
     visit.check(visit.find("attentionView").isVisible(), "attentionView is shown")
+    arrows = app.widgets.lens.arrows
+    visit.check(arrows.targets(), "the focused token has arrows")
     visit.shoot("attention")
+    bar = app.widgets.lens.verticalScrollBar()
+    bar.setValue(bar.maximum())
+    visit.shoot("arrows")
+    bar.setValue(0)
+    app.models.focus.clear()
     app.widgets.lens.looks.buttons[0].click()
     app.widgets.inspector.show_panel("sampling")
     app.widgets.intents.branch_step_requested.emit(_reply(visit).id, -1)
+
+
+def two_prompts(visit: Visit) -> None:
+    """Two versions of a prompt: word diff, both replies, both explanations."""
+    app = visit.app
+    model, window = app.models.two_prompts, app.widgets.window
+    window.show_mode("compare")
+    visit.check(visit.find("compareView").isVisible(), "compareView is shown")
+    visit.find("compareExample").click()  # type: ignore[attr-defined]
+    visit.wait(lambda: model.asked is not None and not model.running, "both replies", 120)
+    visit.check(not model.problem, f"both were answered and explained: {model.problem}")
+    visit.check(all(each.result is not None for each in model.explanations), "both are explained")
+    visit.note(replies=[side.text for side in model.sides], summaries=[side.summary for side in model.sides])
+    visit.shoot()
+    window.show_mode("chat")
+
+
+def raw(visit: Visit) -> None:
+    """A raw text that ends inside of a word, healed; words of it turned down."""
+    app = visit.app
+    app.widgets.window.action("newChat").trigger()
+    app.widgets.chat.show_view("raw")
+    editor = app.widgets.chat.raw.editor
+    editor.setPlainText("The old lighthouse stood on the hill. The keeper climbed the stai")
+    visit.find("tokenHealing").click()  # type: ignore[attr-defined]
+    visit.wait(lambda: app.models.healing.boundary is not None, "the boundary", 30)
+    boundary = app.models.healing.boundary
+    assert boundary is not None
+    visit.note(cut_back=boundary.text, fitting=boundary.fitting, mass=round(boundary.mass, 4))
+    app.widgets.intents.text_selected.emit(TextRange(RAW, 8, 18))
+    app.models.steering.add_selected(0.1)
+    app.widgets.inspector.show_panel("steer")
+    visit.shoot()
+    visit.find("sendRaw").click()  # type: ignore[attr-defined]
+    visit.wait_for_reply()
+    visit.note(reply=_reply(visit).text)
+    app.widgets.chat.show_view("tokens")
+    visit.shoot("tokens")
+    app.widgets.chat.show_view("text")
+    app.models.healing.switch(False)
+    app.models.steering.set_spans(())
+    app.widgets.inspector.show_panel("sampling")
 
 
 def _reply(visit: Visit) -> ShownMessage:
@@ -123,4 +176,6 @@ WHY_STEPS: tuple[Step, ...] = (
     Step("methods", "Methods side by side", compare_methods),
     Step("steer", "Words turned down, the answer written anew", steer),
     Step("lens", "The logit lens and attention maps", lens),
+    Step("compare", "Two versions of a prompt", two_prompts),
+    Step("raw-healing", "A raw text healed at its end and steered", raw),
 )
