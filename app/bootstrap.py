@@ -251,6 +251,7 @@ class App(QObject):
             models=models.models,
             lens=models.lens,
             attention=models.attention,
+            experts=models.experts,
             focus=models.focus,
             parent=self,
         )

@@ -9,6 +9,7 @@ from views.models.answers import AnswersModel
 from views.models.candidates import CandidatesModel, StepModel
 from views.models.controls import ControlsModel
 from views.models.conversations import ConversationsModel
+from views.models.experts import ExpertsModel
 from views.models.explaining import ExplanationModel
 from views.models.faults import FaultsModel
 from views.models.focus import FocusModel
@@ -51,6 +52,7 @@ class ViewModels:
     side_by_side: SideBySideModel
     lens: LensModel
     attention: AttentionModel
+    experts: ExpertsModel
     healing: HealingModel
     two_prompts: TwoPromptsModel
 
@@ -79,6 +81,7 @@ class ViewModels:
             side_by_side=SideBySideModel(),
             lens=LensModel(),
             attention=AttentionModel(),
+            experts=ExpertsModel(),
             healing=HealingModel(on=remembered.page.token_healing),
             two_prompts=TwoPromptsModel(),
         )

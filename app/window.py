@@ -72,7 +72,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector.add_panel("token", "Token", token)
     why = WhyPanel(models.explanation, theme)
     inspector.add_panel("why", "Why", why)
-    lens = LensPanel(models.lens, models.attention, theme)
+    lens = LensPanel(models.lens, models.attention, theme, experts=models.experts)
     inspector.add_panel("lens", "Lens", lens)
     steering = SteeringPanel(models.steering, models.controls, theme)
     inspector.add_panel("steer", "Steer", steering)

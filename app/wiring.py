@@ -182,6 +182,7 @@ def _connect_lens(app: App) -> None:
     panel.look_requested.connect(looking.look)
     panel.layer_requested.connect(looking.read_layer)
     panel.head_requested.connect(looking.read_head)
+    panel.experts_requested.connect(looking.look_at_experts)
     panel.cancel_requested.connect(looking.cancel)
     panel.follow_requested.connect(looking.follow)
     panel.position_hovered.connect(looking.hover)

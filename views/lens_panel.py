@@ -1,4 +1,4 @@
-"""The Lens tab: what each layer would say, and where each head looks."""
+"""The Lens tab: what each layer would say, where each head looks, and which experts do the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from PySide6.QtWidgets import (
 
 from views.attention_arrows import AttentionArrows
 from views.attention_view import AttentionView, HeadThumbnails
+from views.experts_view import ExpertsPage
 from views.lens_grid import LensGrid
+from views.models.experts import ExpertsModel
 from views.models.looking import AttentionModel, LensMeasure, LensModel, LookModel
 from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note
 from views.segments import Segments
@@ -34,7 +36,7 @@ _MEASURES: dict[LensMeasure, str] = {
 
 
 class LensPanel(ScrollPage):
-    """Two looks inside: the logit lens and attention maps.
+    """Three looks inside: the logit lens, attention maps and the routing of experts.
 
     Signals:
         look_requested: Run the lens on the conversation.
@@ -45,7 +47,10 @@ class LensPanel(ScrollPage):
             everywhere: whether on or off.
         position_hovered: The pointer is on the token at this position; None.
         position_chosen: The token at this position was clicked.
+        experts_requested: Tell the routing of the conversation.
     """
+
+    experts_requested = Signal()
 
     follow_requested = Signal(bool)
     position_hovered = Signal(object)
@@ -56,17 +61,26 @@ class LensPanel(ScrollPage):
     cancel_requested = Signal()
 
     def __init__(
-        self, lens: LensModel, attention: AttentionModel, theme: Theme, parent: QWidget | None = None
+        self,
+        lens: LensModel,
+        attention: AttentionModel,
+        theme: Theme,
+        parent: QWidget | None = None,
+        *,
+        experts: ExpertsModel | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("lensPanel")
         self._lens, self._attention, self._theme = lens, attention, theme
+        mixture = experts if experts is not None else ExpertsModel(self)
         self._pages = QStackedWidget()
         self.looks = Segments(theme)
         self.looks.setAccessibleName("Look at")
         self.looks.add("layers", "Layers", "What the model would say after each layer")
         self.looks.add("heads", "Attention", "Where each head looks")
-        self.looks.chosen.connect(lambda name: self._pages.setCurrentIndex(0 if name == "layers" else 1))
+        self.looks.add("experts", "Experts", "Which experts of a mixture each token is sent to")
+        names = ("layers", "heads", "experts")
+        self.looks.chosen.connect(lambda name: self._pages.setCurrentIndex(names.index(name)))
         row = QHBoxLayout()
         row.addWidget(self.looks)
         row.addStretch(1)
@@ -81,6 +95,9 @@ class LensPanel(ScrollPage):
             view.chosen.connect(self.position_chosen)
         self._pages.addWidget(self._lens_page())
         self._pages.addWidget(self._attention_page())
+        self.experts = ExpertsPage(mixture, theme, _State(mixture, theme, self.cancel_requested))
+        self.experts.look_requested.connect(self.experts_requested)
+        self._pages.addWidget(self.experts)
 
     def _lens_page(self) -> QWidget:
         page, column = _page()

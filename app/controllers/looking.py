@@ -14,6 +14,8 @@ from inference.events import (
     AttentionStarted,
     Cancelled,
     Event,
+    ExpertsRequest,
+    ExpertsStarted,
     Failed,
     Finished,
     LensRequest,
@@ -21,6 +23,7 @@ from inference.events import (
     ModelLoaded,
 )
 from inference.running import RunHandle, new_run_id
+from views.models.experts import ExpertsModel
 from views.models.focus import FocusModel, TokenSpan
 from views.models.looking import AttentionModel, LensModel, LookModel
 from views.models.model_choice import ModelChoiceModel
@@ -46,6 +49,7 @@ class LookingController(QObject):
         models: ModelChoiceModel,
         lens: LensModel,
         attention: AttentionModel,
+        experts: ExpertsModel,
         focus: FocusModel,
         parent: QObject | None = None,
     ) -> None:
@@ -57,6 +61,7 @@ class LookingController(QObject):
         self._models = models
         self._lens = lens
         self._attention = attention
+        self._experts = experts
         self._focus = focus
         self._runs: dict[LookModel, RunHandle] = {}
         self._positions: Positions | None = None
@@ -105,6 +110,7 @@ class LookingController(QObject):
         position = self._positions.of(span) if self._positions is not None else None
         self._lens.set_focused(position)
         self._attention.set_focused(position)
+        self._experts.set_focused(position)
 
     @Slot(object)
     def hover(self, position: int | None) -> None:
@@ -146,6 +152,22 @@ class LookingController(QObject):
             self._submit(self._attention, request)
 
     @Slot()
+    def look_at_experts(self) -> None:
+        """Tell which experts the conversation's tokens are sent to, without those that are switched off."""
+        context = self._context()
+        if context is not None:
+            request = ExpertsRequest(
+                run_id=new_run_id(),
+                messages=context.turns,
+                prompt=context.prompt,
+                reply_ids=context.reply_ids,
+                reply_text=context.reply_text,
+                first=self._first(),
+                off=self._experts.off,
+            )
+            self._submit(self._experts, request)
+
+    @Slot()
     def cancel(self) -> None:
         """Stop what is running; rows that came stay."""
         for handle in self._runs.values():
@@ -166,11 +188,11 @@ class LookingController(QObject):
             grid=grid,
         )
 
-    def _submit(self, model: LookModel, request: LensRequest | AttentionRequest) -> None:
+    def _submit(self, model: LookModel, request: LensRequest | AttentionRequest | ExpertsRequest) -> None:
         self._desk.drop(self._runs.pop(model, None))
         model.set_state("working")
-        take = self._take_lens if model is self._lens else self._take_attention
-        self._runs[model] = self._desk.submit(request, take)
+        take = {self._lens: self._take_lens, self._experts: self._take_experts}
+        self._runs[model] = self._desk.submit(request, take.get(model, self._take_attention))
 
     def _take_lens(self, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -185,6 +207,13 @@ class LookingController(QObject):
             if isinstance(event, AttentionStarted):
                 self._note_count(len(event.tokens))
         self._end(self._attention, events[-1], bool(self._attention.thumbnails))
+
+    def _take_experts(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            self._experts.take(event)
+            if isinstance(event, ExpertsStarted):
+                self._note_count(event.positions[-1] + 1)
+        self._end(self._experts, events[-1], bool(self._experts.rows))
 
     def _end(self, model: LookModel, last: Event, some: bool) -> None:
         if isinstance(last, Failed):
@@ -220,12 +249,13 @@ class LookingController(QObject):
         for model in list(self._runs):
             self._desk.drop(self._runs.pop(model))
         self._positions = None
-        self._lens.clear()
-        self._attention.clear()
+        for model in (self._lens, self._attention, self._experts):
+            model.clear()
 
     @Slot(object)
     def _on_model(self, loaded: ModelLoaded | None) -> None:
         self._forget()
+        self._experts.set_available(loaded is not None and loaded.info.experts > 0)
         if loaded is not None:
             self._lens.vocabulary = loaded.info.vocabulary
             self._attention.layer_count = loaded.info.layers
