@@ -8,25 +8,21 @@ from collections.abc import Sequence
 from inference.documents.passages import split_sentences
 from inference.documents.terms import terms
 
-_WORD_WEIGHT = 0.5  # of the share of common words against the cosine
 _MOST = 250  # characters of blocks that are taken together
 _STOP = re.compile(r"[.!?…。！？｡][\"'”’»)\]」』]*$")
 
 
-def best_stretch(text: str, words: set[str], cosines: Sequence[float] = ()) -> tuple[int, int]:
+def best_stretch(text: str, words: set[str], scores: Sequence[float] = ()) -> tuple[int, int]:
     """Offsets of the statement that matches a question best; see :func:`whole_statement`.
 
     Args:
         text: A passage.
         words: The question's index terms.
-        cosines: Of the question with each sentence of :func:`split_sentences`; none: words alone decide.
+        scores: Of each sentence of :func:`split_sentences`; none: the share of common words decides.
     """
     spans = split_sentences(text) or [(0, len(text))]
-    known = list(cosines) if len(cosines) == len(spans) else [0.0] * len(spans)
-    scores = [
-        cosine + _WORD_WEIGHT * shared_words(words, text[start:end])
-        for cosine, (start, end) in zip(known, spans, strict=True)
-    ]
+    if len(scores) != len(spans):
+        scores = [shared_words(words, text[start:end]) for start, end in spans]
     best = max(range(len(spans)), key=lambda index: scores[index])
     return whole_statement(text, spans, best, best)
 

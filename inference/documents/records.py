@@ -36,9 +36,13 @@ class Record:
     @property
     def embedded_text(self) -> str:
         """What the vector is made of: the heading says what a passage that names nothing is about."""
-        if self.heading and not self.text.startswith(self.heading):
-            return f"{self.heading}\n{self.text}"
-        return self.text
+        heading, text = embedded_parts(self.heading, self.text)
+        return f"{heading}\n{text}" if heading else text
+
+
+def embedded_parts(heading: str, text: str) -> tuple[str, str]:
+    """What a passage is embedded as: its heading, unless it begins with it, and its text."""
+    return ("" if text.startswith(heading) else heading), text
 
 
 def make_record(page: Page, passage: Passage, document_terms: list[str]) -> Record:

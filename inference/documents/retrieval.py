@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inference.documents.marking import best_stretch, shared_words
-from inference.documents.records import unpack_places
+from inference.documents.records import embedded_parts, unpack_places
+from inference.documents.reranking import Asked, CloserLook, look_closely
 from inference.documents.store import Found, StoredPassage
 from inference.documents.terms import terms
 from inference.events import Hits, SearchMode, SearchRequest, Source
@@ -16,13 +17,11 @@ from inference.events import Hits, SearchMode, SearchRequest, Source
 if TYPE_CHECKING:
     from inference.documents.embedding import Vectors
     from inference.documents.libraries import Library
-    from inference.documents.reranking import CloserLook
 
 #: Reciprocal rank fusion (Cormack et al. 2009): a passage of rank r scores 1 / (FUSION_K + r) in each list.
 FUSION_K = 10
 _DEPTH = 120  # passages taken from each list
-_RERANKED = 32  # passages that are compared word by word
-_RERANK_K = 5  # as FUSION_K, for so short a list
+_RERANKED = 48  # passages that are compared word by word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +84,18 @@ def retrieve(
     stored = library.store.fetch([one.row for one in ranked[: max(2 * _RERANKED, 4 * limit)]])
     passages = {row: passage for row, passage in stored.items() if passage.document in live}
     ranked = [one for one in ranked if one.row in passages]
+    weights = library.store.weights(dict.fromkeys(terms(query))) if rerank and mode == "both" else {}
     looks: dict[int, CloserLook] = {}
-    if rerank and mode == "both" and ranked:
-        looks = _looks(library, query, vector, ranked, passages)
+    if weights and ranked:
+        looks = _looks(library, Asked(query=query, vector=vector, weights=weights), ranked, passages)
         ranked = _reranked(ranked, looks)
     best = _pages_first(ranked, passages)[:limit]
     words = set(terms(query))
     hits = tuple(_source(one, passages[one.row], live, words, looks.get(one.row)) for one in best)
-    near = closeness(hits, [looks[one.row] for one in best if one.row in looks], words)
+    if looks:
+        near = max(look.score for look in looks.values())
+        return Retrieved(hits=hits, found=near >= MIN_SCORE, closeness=near)
+    near = closeness(hits, words)
     return Retrieved(hits=hits, found=near >= MIN_CLOSENESS, closeness=near)
 
 
@@ -126,47 +129,39 @@ def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
     return sorted(fused.values(), key=lambda one: -one.score)
 
 
-#: Of :func:`closeness`. Calibrated with ``bench index --quality`` on questions whose document is in the
-#: library, and
-#: is then taken out; lenient, as the model may still say that the sources do not hold the answer.
+#: Of the best :class:`CloserLook`, and of :func:`closeness` without one. Calibrated with ``bench index
+#: --quality`` on questions whose document is in the library, and is then taken out; lenient, as the model
+#: may still say that the sources do not hold the answer.
+MIN_SCORE = 0.43
 MIN_CLOSENESS = 0.55
 _SHARED_WEIGHT = 0.3
 
 
-def closeness(hits: Sequence[Source], looks: Sequence[CloserLook], words: set[str]) -> float:
-    """How close the best hits are to a question: the best cosine of a sentence or a passage, and a share of
-    the most of the question's words that one passage holds.
+def closeness(hits: Sequence[Source], words: set[str]) -> float:
+    """How close hits are to a question at first sight: the best cosine of a passage, and a share of the most
+    of the question's words that one passage holds.
     """
     if not hits or not words:
         return 0.0
-    cosines = [cosine for look in looks for cosine in look.cosines]
-    nearest = max([*cosines, *(hit.similarity for hit in hits)])
+    nearest = max(hit.similarity for hit in hits)
     return nearest + _SHARED_WEIGHT * max(shared_words(words, hit.text) for hit in hits)
 
 
 def _looks(
-    library: Library,
-    query: str,
-    vector: Vectors,
-    ranked: Sequence[Ranked],
-    passages: dict[int, StoredPassage],
+    library: Library, asked: Asked, ranked: Sequence[Ranked], passages: dict[int, StoredPassage]
 ) -> dict[int, CloserLook]:
     """A closer look at the best passages, by their row."""
-    from inference.documents.reranking import look_closely
-
-    rows = [one.row for one in ranked[:_RERANKED]]
-    looks = look_closely(library.embedder, query, vector, [passages[row].text for row in rows])
-    return dict(zip(rows, looks, strict=True))
+    head = ranked[:_RERANKED]
+    texts = [embedded_parts(passages[one.row].heading, passages[one.row].text) for one in head]
+    looks = look_closely(library.embedder, asked, texts, [one.word_score for one in head])
+    return {one.row: look for one, look in zip(head, looks, strict=True)}
 
 
 def _reranked(ranked: Sequence[Ranked], looks: dict[int, CloserLook]) -> list[Ranked]:
-    """The best ones anew: their order so far and that by likeness word by word, fused."""
+    """The best ones by their score at the closer look; then the others, whose scores are below theirs."""
     head, rest = ranked[: len(looks)], ranked[len(looks) :]
-    fused = {one.row: 1 / (_RERANK_K + number) for number, one in enumerate(head, start=1)}
-    for number, one in enumerate(sorted(head, key=lambda one: -looks[one.row].likeness), start=1):
-        fused[one.row] += 1 / (_RERANK_K + number)
-    again = sorted((replace(one, score=fused[one.row]) for one in head), key=lambda one: -one.score)
-    scale = again[-1].score / head[-1].score
+    again = sorted((replace(one, score=looks[one.row].score) for one in head), key=lambda one: -one.score)
+    scale = max(again[-1].score, 0.0) / head[-1].score
     return again + [replace(one, score=one.score * scale) for one in rest]
 
 
@@ -186,7 +181,7 @@ def _source(
     one: Ranked, passage: StoredPassage, live: dict[str, str], words: set[str], look: CloserLook | None
 ) -> Source:
     """The passage as an event carries it, with the sentences marked that match best."""
-    start, end = best_stretch(passage.text, words, look.cosines if look else ())
+    start, end = best_stretch(passage.text, words, look.sentences if look else ())
     whole = unpack_places(passage.places, 0, len(passage.text))
     return Source(
         file=live[passage.document],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +18,7 @@ TABLE = "passages"
 _ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
 _PROBES = 24  # partitions of the index of vectors that a search looks at
 _ANN_GROWTH = 4  # a new index is trained when there are this many times as many
+_MOST_OF_IDF = 1.8  # what BM25 makes of a term's rarity in the passage that holds it best, about
 _DETAILS = ["document", "ordinal", "page", "start", "end", "text", "heading", "label", "unit", "places"]
 
 
@@ -135,6 +137,14 @@ class PassageStore:
             return []
         query = self._table.search(words, query_type="fts", fts_columns="terms").limit(limit)
         return [Found(row=row, score=score) for row, score in self._run(query, "_score", documents)]
+
+    def weights(self, terms: Iterable[str]) -> dict[str, float]:
+        """How much each term says: the largest BM25 score that it alone gives a passage. A term that no
+        passage holds says as much as the rarest could.
+        """
+        rarest = _MOST_OF_IDF * math.log(1 + (self.count() + 0.5) / 0.5)
+        found = {term: self.matching([term], 1) for term in terms}
+        return {term: best[0].score if best else rarest for term, best in found.items()}
 
     def fetch(self, rows: Collection[int]) -> dict[int, StoredPassage]:
         """The passages in these rows; rows that are gone are left out."""

@@ -84,13 +84,14 @@ def _strip_hebrew_prefix(word: str) -> str:
 
 
 _ENDINGS = (
-    ("ational", "ate"), ("ization", "ize"), ("fulness", "ful"), ("iveness", "ive"),
-    ("ousness", "ous"), ("ement", ""), ("ments", ""), ("ment", ""), ("ations", ""), ("ation", ""),
-    ("ators", ""), ("ator", ""), ("ness", ""), ("ities", ""), ("ity", ""), ("ings", ""),
-    ("ing", ""), ("edly", ""), ("ies", "y"), ("ied", "y"), ("ers", ""), ("ests", "est"),
-    ("ions", ""), ("ion", ""), ("able", ""), ("ible", ""), ("ance", ""), ("ence", ""), ("ly", ""),
-    ("es", ""), ("ed", ""), ("er", ""), ("s", ""), ("e", ""),
-)  # fmt: skip
+    ("ational", "ate"), ("ization", "ize"), ("fulness", "ful"), ("iveness", "ive"), ("ousness", "ous"),
+    ("ionally", ""), ("ations", ""), ("ional", ""), ("ement", ""), ("ments", ""), ("ation", ""),
+    ("ators", ""), ("ities", ""), ("ously", ""), ("ment", ""), ("ator", ""), ("ness", ""), ("ings", ""),
+    ("edly", ""), ("ests", "est"), ("ions", ""), ("able", ""), ("ible", ""), ("ance", ""), ("ence", ""),
+    ("ally", ""), ("ives", ""), ("less", ""), ("ity", ""), ("ing", ""), ("ies", "y"), ("ied", "y"),
+    ("ers", ""), ("ors", ""), ("ion", ""), ("ive", ""), ("ous", ""), ("ful", ""), ("ly", ""), ("al", ""),
+    ("or", ""), ("es", ""), ("ed", ""), ("er", ""), ("s", ""), ("e", ""),
+)  # fmt: skip  # longest first
 
 
 def stem(word: str) -> str:

@@ -12,7 +12,7 @@ from inference.documents.libraries import Libraries, Library
 from inference.documents.marking import best_stretch
 from inference.documents.pages import merge_into_lines
 from inference.documents.records import pack_places, unpack_places
-from inference.documents.reranking import look_closely
+from inference.documents.reranking import Asked, look_closely
 from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
 from inference.documents.store import Found
 from inference.documents.terms import terms
@@ -144,36 +144,52 @@ def test_files_restrict_a_search(shelf, prose_pdf: Callable[..., Path]) -> None:
     assert [Path(hit.file).name for hit in hits] == ["owl.pdf"]
 
 
+def asked(embedder, query: str, weights: dict[str, float] | None = None) -> Asked:  # type: ignore[no-untyped-def]
+    known = dict.fromkeys(terms(query), 1.0) if weights is None else weights
+    return Asked(query=query, vector=embedder.embed([query])[0], weights=known)
+
+
 def test_the_second_look_prefers_the_text_that_says_it(embedder) -> None:  # type: ignore[no-untyped-def]
     texts = [
         "The road is closed in winter. Snow lies until April.",
-        "A ticket for adults costs 6 crowns.",
+        "A ticket for adults costs 6 crowns. Bring a lamp.",
         "The largest single cost is electricity.",
     ]
-    question = "How much does a ticket cost?"
-    looks = look_closely(embedder, question, embedder.embed([question])[0], texts)
-    assert max(range(3), key=lambda number: looks[number].likeness) == 1
-    assert max(range(3), key=lambda number: max(looks[number].cosines)) == 1
-    assert [len(look.cosines) for look in looks] == [2, 1, 1]
-    assert all(-1 <= look.likeness <= 1.001 for look in looks)
-    nothing = look_closely(embedder, "", embedder.embed([""])[0], texts)
-    assert [look.likeness for look in nothing] == [0.0] * 3
+    question = asked(embedder, "How much does a ticket cost?")
+    looks = look_closely(embedder, question, [("", text) for text in texts], [0.0] * 3)
+    assert max(range(3), key=lambda number: looks[number].score) == 1
+    assert [len(look.sentences) for look in looks] == [2, 2, 1]
+    assert looks[1].sentences[0] > looks[1].sentences[1]
+    assert all(-1 <= look.score <= 1.001 for look in looks)
+    nothing = look_closely(embedder, asked(embedder, ""), [("", text) for text in texts], [0.0] * 3)
+    assert all(abs(look.score) < 1 for look in nothing)
 
 
-def test_the_one_sentence_of_a_text_has_nearly_the_cosine_of_the_text(embedder) -> None:  # type: ignore[no-untyped-def]
-    text, question = "A ticket for adults costs 6 crowns.", "How much is it to get in?"
-    vector, whole = embedder.embed([question, text])
-    (look,) = look_closely(embedder, question, vector, [text])
-    assert look.cosines[0] == pytest.approx(float(vector @ whole), abs=0.1)
+def test_rare_words_weigh_more_and_headings_are_read_along(embedder) -> None:  # type: ignore[no-untyped-def]
+    texts = ["The library of the observatory is open.", "The crane on the roof is open."]
+    passages = [("", text) for text in texts]
+    for rare, first in (("library", 0), ("crane", 1)):
+        weights = dict.fromkeys(terms("library crane"), 0.1) | dict.fromkeys(terms(rare), 9.0)
+        looks = look_closely(embedder, asked(embedder, "library or crane?", weights), passages, [0.0] * 2)
+        assert max(range(2), key=lambda number: looks[number].score) == first
+    question = asked(embedder, "What does a ticket cost?")
+    bare, headed = look_closely(embedder, question, [("", "6 crowns."), ("Tickets", "6 crowns.")], [0.0] * 2)
+    assert headed.score > bare.score
+    assert len(headed.sentences) == 1
 
 
-@pytest.mark.parametrize("cosines", [(0.1, 0.8, 0.1), ()])
-def test_marks_are_whole_sentences(cosines: tuple[float, ...]) -> None:
+def test_a_word_says_more_the_fewer_passages_hold_it(handbook: Library) -> None:
+    weights = handbook.store.weights(["sampl", "marwick", "zyzzyva"])  # the file is named "sample"
+    assert 0 < weights["sampl"] < weights["marwick"] < weights["zyzzyva"]
+
+
+@pytest.mark.parametrize("scores", [(0.1, 0.8, 0.1), ()])
+def test_marks_are_whole_sentences(scores: tuple[float, ...]) -> None:
     text = (
         "Fog comes from the bay. Tickets for adult visitors of the observatory cost 6 crowns at the gate on "
         "Friday evenings. The dome is old."
     )
-    start, end = best_stretch(text, set(terms("What does a ticket cost?")), cosines)
+    start, end = best_stretch(text, set(terms("What does a ticket cost?")), scores)
     assert text[start:end].startswith("Tickets for adult")
     assert text[start:end].endswith("evenings.")
 
