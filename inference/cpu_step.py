@@ -23,16 +23,14 @@ from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, 
 from transformers.cache_utils import Cache
 
 from inference.kv_cache import BufferedLayer, crop
+from inference.models.estimates import LARGEST_COPY, STEP_FAMILIES
 
 logger = logging.getLogger(__name__)
 
-_FAMILIES = frozenset(["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
 #: Largest difference to the model's own logits.
 _TOLERANCE = 1e-4
 #: A weight that float16 holds to this is held exactly, or is too small to be seen in a sum of float32.
 _EXACT = 6e-8
-#: Models with more parameters than this get no copy of their weights: speed is not worth that much memory.
-LARGEST_COPY = 200_000_000
 
 _Linear = Callable[[Tensor], Tensor]
 
@@ -156,7 +154,7 @@ class CpuStep:
 def cpu_step(model: Any) -> CpuStep | None:
     """The step of a model, or None where it is not one that is built as expected."""
     config = getattr(model, "config", None)
-    if type(model).__name__ not in _FAMILIES or config._attn_implementation != "sdpa":
+    if type(model).__name__ not in STEP_FAMILIES or config._attn_implementation != "sdpa":
         return None
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return None

@@ -94,6 +94,7 @@ class Engine:
         """What the process holds, the kept cache included."""
         held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0
         step = 0 if self.runner is None else self.runner.bytes()
+        step += 0 if self.forward.step is None else self.forward.step.copied
         return replace(self.loaded.memory(), kv_cache=held, step=step)
 
 

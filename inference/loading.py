@@ -28,7 +28,7 @@ from inference.errors import (
 from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress, Quantization
 from inference.models import building, estimates, model_files, safety
 from inference.models.describing import describe
-from inference.models.loaded_model import LoadedModel, release_memory
+from inference.models.loaded_model import LoadedModel, release_memory, returning_heap
 from inference.models.quantization import BITSANDBYTES, check_quantization
 from inference.models.tokenizers import check_tokenizer, end_ids, load_tokenizer
 from inference.running import RunHandle
@@ -124,7 +124,8 @@ def _load_files(
     estimates.refuse_if_too_big(files, plan)
     tokenizer = load_tokenizer(files)
     check_tokenizer(tokenizer, config)
-    model = building.build(files, config, plan, reporter)
+    with returning_heap():
+        model = building.build(files, config, plan, reporter)
     reporter.check()
     if plan.quantization in BITSANDBYTES or files.gguf is not None:
         release_memory()  # the unpacked tensors' garbage is larger than the model

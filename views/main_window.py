@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QDragEnterEvent,
     QDragLeaveEvent,
     QDropEvent,
+    QGuiApplication,
     QKeySequence,
     QResizeEvent,
     QShortcut,
@@ -39,6 +40,8 @@ from views.theme import Theme
 
 #: Modes that are hidden must not make the window wider.
 _ROOM, _NO_ROOM = QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored
+#: Width and height that the desktop's frame may take, px.
+_FRAME = (4, 40)
 #: Version of the saved layout; another one is not restored.
 _LAYOUT = 1
 _MENU = (
@@ -112,12 +115,17 @@ class MainWindow(QMainWindow):
         header.set_menu(self._menu())
         status.add_button(self.actions_by_name["showMonitor"], "monitor")
         self.reset_layout()
-        self.resize(1280, 800)
+        self.resize(self._first_size())
         self._set_tab_order()
         chat.composer.setFocus()
 
     def sizeHint(self) -> QSize:
-        return QSize(1280, 800)
+        return self._first_size()
+
+    def _first_size(self) -> QSize:
+        offscreen = QGuiApplication.platformName() == "offscreen"  # its screen is seen by nobody
+        room = QSize(1920, 1080) if offscreen else self.screen().availableGeometry().size()
+        return first_size(room).expandedTo(self.minimumSize())
 
     # --- modes and panels
 
@@ -341,6 +349,11 @@ class _Bottom(QStatusBar):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._status.setGeometry(self.rect())
+
+
+def first_size(room: QSize) -> QSize:
+    """As large as the layout was made for, or as the screen allows with the desktop's frame around."""
+    return QSize(1280, 800).boundedTo(room - QSize(*_FRAME))
 
 
 def local_paths(data: QMimeData) -> list[str]:

@@ -27,6 +27,14 @@ SMALLEST_CONTEXT = 512
 #: Share of the free memory that a context chosen by the app may fill.
 _COMFORTABLE = 0.8
 
+#: What libraries take when a model is first read on a CPU: their code, tables and threads' working memory.
+_CPU_LIBRARIES = 32 * 2**20
+
+#: Families whose single tokens are read by :mod:`inference.cpu_step`, by their classes.
+STEP_FAMILIES = frozenset(["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
+#: Models with more parameters than this get no copy of their weights for that: it is not worth the memory.
+LARGEST_COPY = 200_000_000
+
 #: What a CUDA context and its libraries take on each GPU beside torch's own tensors.
 _CUDA_CONTEXT = 600 * 2**20
 
@@ -83,14 +91,15 @@ def plan(
             notes.append(f"Kept in {half}, because float32 does not fit into memory; it is slower on a CPU.")
     own = architecture.context_length(files.text_config)
     context = min(context_length or own, own)
-    base = weight_bytes(files, quantization, dtype, place) + overhead_bytes(files, dtype, place)
+    overhead = overhead_bytes(files, dtype, place) + copy_bytes(files, quantization, dtype, place)
+    base = weight_bytes(files, quantization, dtype, place) + overhead
     if context_length is None:
         context = _comfortable_context(files, dtype, context, round(free * _COMFORTABLE) - base)
     estimate = MemoryEstimate(
         device=place,
         weights=weight_bytes(files, quantization, dtype, place),
         kv_cache=kv_bytes(files, dtype, context),
-        overhead=overhead_bytes(files, dtype, place),
+        overhead=overhead,
         free=free,
     )
     return LoadPlan(
@@ -183,18 +192,35 @@ def kv_bytes(files: ModelFiles, dtype: str, tokens: int) -> int:
 
 
 def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
-    """Bytes beside weights and cache: a prefill chunk's activations, float32 logits, and CUDA's own."""
+    """Bytes beside weights and cache: a prefill chunk's activations, float32 logits, and libraries' own."""
     config = files.text_config
     width = architecture.hidden_size(config)
     inner = architecture.first_int(config, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
     activations = PREFILL_CHUNK[device] * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
     logits = 4 * 4 * architecture.first_int(config, "vocab_size")
-    return activations + logits + (_CUDA_CONTEXT if device == "cuda" else 0)
+    return activations + logits + (_CUDA_CONTEXT if device == "cuda" else _CPU_LIBRARIES)
+
+
+def copy_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
+    """Bytes of the float16 copy of the weights that steps on a CPU read (see :mod:`inference.cpu_step`)."""
+    exact = stored_dtype(files) in ("bfloat16", "float16") and not stored_method(files.config)
+    names = files.config.get("architectures") or ()
+    if device != "cpu" or quantization != "none" or dtype != "float32" or not exact:
+        return 0
+    parameters = files.parameters()
+    if not STEP_FAMILIES.intersection(names) or sum(one.elements for one in parameters) > LARGEST_COPY:
+        return 0
+    width, words = (
+        architecture.hidden_size(files.text_config),
+        architecture.first_int(files.config, "vocab_size"),
+    )
+    return 2 * (sum(one.elements for one in parameters if is_linear(one)) + width * words)
 
 
 def _smallest(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
     """What the model takes at the least: with the smallest context."""
     weights = weight_bytes(files, quantization, dtype, device) + overhead_bytes(files, dtype, device)
+    weights += copy_bytes(files, quantization, dtype, device)
     return weights + kv_bytes(files, dtype, SMALLEST_CONTEXT)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPointF, QSize, Qt, QUrl
 from PySide6.QtGui import QAccessible, QDropEvent
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QToolButton, QWidget
 
 from views.actions import ACTIONS
-from views.main_window import local_paths
+from views.main_window import first_size, local_paths
 from views.models.transcript import ShownMessage
 
 
@@ -321,3 +321,11 @@ class TestReach:
         shown.transcript.append_tokens("r", tokens_of("ng"))
         shown.transcript.finish_reply("r", "stop")
         assert said == ["It is long.", "Very long"]
+
+
+@pytest.mark.parametrize(
+    ("screen", "size"),
+    [((1920, 1080), (1280, 800)), ((1280, 720), (1276, 680)), ((1440, 900), (1280, 800))],
+)
+def test_the_first_size_fits_the_screen(screen: tuple[int, int], size: tuple[int, int]) -> None:
+    assert first_size(QSize(*screen)) == QSize(*size)
