@@ -21,6 +21,7 @@ def connect(app: App) -> None:
     _connect_steering(app)
     _connect_two_prompts(app)
     _connect_lens(app)
+    _connect_leaving(app)
     _connect_sheets(app)
     _connect_status(app)
 
@@ -99,6 +100,11 @@ def _connect_documents(app: App) -> None:
     intents.remove_requested.connect(libraries.remove)
     intents.library_chosen.connect(libraries.choose)
     intents.library_made.connect(libraries.make)
+    intents.library_renamed.connect(libraries.rename)
+    intents.library_deleted.connect(libraries.delete)
+    intents.undo_delete_requested.connect(libraries.undo_delete)
+    intents.delete_settled.connect(libraries.settle_delete)
+    intents.choose_embedder_requested.connect(app.shell.choose_embedder)
     intents.pause_requested.connect(libraries.pause)
     intents.resume_requested.connect(libraries.resume)
     intents.cancel_requested.connect(libraries.cancel)
@@ -188,6 +194,15 @@ def _connect_lens(app: App) -> None:
     panel.position_hovered.connect(looking.hover)
     panel.position_chosen.connect(looking.choose)
     looking.told.connect(app.shell.tell)
+
+
+def _connect_leaving(app: App) -> None:
+    """A model that is to go does not wait for what is being looked at in it."""
+    picker = app.widgets.picker
+    unload = app.widgets.window.action("unloadModel").triggered
+    for signal in (picker.load_requested, picker.unload_requested, unload):
+        for looker in (app.explaining, app.looking, app.side_by_side, app.two_prompts):
+            signal.connect(looker.cancel)
 
 
 def _connect_sheets(app: App) -> None:

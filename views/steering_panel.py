@@ -161,7 +161,7 @@ class SteeringPanel(ScrollPage):
                 self._list.addWidget(row)
         for row in self._rows:
             row.refresh()
-        self._run.setVisible(bool(spans))
+        self._show_run()
 
     def _show_selected(self) -> None:
         text = self._model.selected_text if self._model.selected is not None else ""
@@ -194,6 +194,11 @@ class SteeringPanel(ScrollPage):
             self.nats.setValue(options.entropy_threshold)
         for blocker in blockers:
             blocker.unblock()
+        self._show_run()
+
+    def _show_run(self) -> None:
+        """There is something to run under: words turned down or up, or unsure ones left out."""
+        self._run.setVisible(bool(self._model.spans) or self._options.entropy_threshold is not None)
 
     # --- what the user does
 

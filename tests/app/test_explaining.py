@@ -283,6 +283,29 @@ def test_rows_appear_as_they_are_computed_and_stopping_keeps_them(
     assert child(app, "explainButton").isVisible()
 
 
+def test_unloading_the_model_stops_what_is_being_explained(app: App, fake_session: Any, qtbot: Any) -> None:
+    def endlessly(request: ExplainRequest, handle: RunHandle) -> Iterator[Event]:
+        yield from explain(request, handle, lambda: fake_session.wait_for_step(handle))
+
+    fake_session.script[ExplainRequest] = endlessly
+    app.widgets.inspector.show_panel("why")
+    child(app, "explainButton").click()
+    qtbot.waitUntil(lambda: app.models.explanation.state == "working")
+    app.widgets.window.action("unloadModel").trigger()
+    qtbot.waitUntil(lambda: app.models.models.loaded is None)
+    qtbot.waitUntil(lambda: not app.models.explanation.busy)
+    assert not child(app, "explainButton").isEnabled()
+    assert not app.models.faults.faults
+
+
+def test_scripts_find_the_parts_by_their_names(app: App) -> None:
+    steer(app, "Nile", 0.5)
+    names = "steeringPanel factorSlider explainButton explanationView explanationHeatmap methodPicker "
+    names += "granularityPicker importancePanel lensView attentionView compareView"
+    for name in names.split():
+        child(app, name)
+
+
 def test_a_failure_says_what_happened_and_what_to_do(app: App, fake_session: Any, qtbot: Any) -> None:
     def fails(request: ExplainRequest, handle: RunHandle) -> Iterator[Event]:
         raise NotAvailable("No gradients here.", hint="Choose AtMan.")
@@ -489,6 +512,16 @@ def test_a_reply_with_and_without_factors_side_by_side(app: App, fake_session: A
     assert [side.text for side in app.models.side_by_side.sides] == ["It is short", "It is long"]
     first, second = fake_session.of(ScoreRequest)[-2:]
     assert (len(first.attention), len(second.attention)) == (1, 0)
+
+
+def test_leaving_out_unsure_words_can_be_compared_without_any_span(app: App) -> None:
+    app.widgets.inspector.show_panel("steer")
+    assert not child(app, "compareSteering").isVisible()
+    child(app, "steerUnsure").setChecked(True)
+    assert app.models.controls.controls.steering.entropy_threshold == 3.0
+    assert child(app, "compareSteering").isVisible()
+    child(app, "steerUnsure").setChecked(False)
+    assert not child(app, "compareSteering").isVisible()
 
 
 def test_related_words_are_shown_before_they_act(app: App, fake_session: Any, qtbot: Any) -> None:

@@ -366,3 +366,73 @@ def test_related_tokens_are_shown_before_they_act(session: Session, run: Run) ->
     assert isinstance(found, RelatedTokens)
     assert all(token.cosine >= 0.99 for token in found.tokens)
     assert {PROMPT[token.start : token.end] for token in found.tokens} <= {" The", "The"}
+
+
+# --- edges of passages and targets
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "re-embedding"])
+@pytest.mark.parametrize("granularity", ["token", "message"])
+def test_a_prompt_of_one_token(name: str, granularity: Any, session: Session, run: Run) -> None:
+    token = session.require_engine().loaded.tokenizer.encode("a", add_special_tokens=False)
+    assert len(token) == 1
+    asked = asking(method=name, prompt="a", target="b", granularity=granularity)
+    found = answer(run(session, asked))
+    assert [segment.text for segment in found.segments] == ["a"]
+    assert all(score is not None and math.isfinite(score) for score in found.scores[0])
+
+
+def test_a_target_that_the_tokenizer_would_merge_with_the_prompt_leaves_the_prompt_as_it_was_read(
+    session: Session, run: Run
+) -> None:
+    tokenizer = session.require_engine().loaded.tokenizer
+    apart = [*tokenizer.encode("by tok"), *tokenizer.encode("en", add_special_tokens=False)]
+    assert tokenizer.encode("by token") != apart, "the vocabulary has ' token' as one"
+    asked = asking(prompt="by tok", target="en", granularity="token", target_granularity="token")
+    found = answer(run(session, asked))
+    assert "".join(segment.text for segment in found.segments) == "by tok"
+    assert "".join(target.text for target in found.targets) == "en"
+    assert [token for target in found.targets for token in target.ids] == tokenizer.encode(
+        "en", add_special_tokens=False
+    )
+
+
+def test_a_target_of_characters_that_are_several_tokens_each(session: Session, run: Run) -> None:
+    found = answer(run(session, asking(target=" 🦊é", target_granularity="token")))
+    assert [target.text for target in found.targets] == [" 🦊", "🦊", "é"], "the fox is two tokens"
+    assert found.targets[-1].end == len(" 🦊é")
+    assert len(found.scores) == len(found.targets)
+
+
+def test_a_selection_that_ends_inside_of_a_token_takes_all_of_it_and_its_context_ends_before(
+    session: Session, run: Run
+) -> None:
+    reply = "a token here"
+    start = reply.index("oken")
+    asked = asking(target=None, reply_text=reply, target_start=start, target_end=start + 2)
+    found = answer(run(session, asked))
+    (target,) = found.targets
+    assert "ok" in target.text
+    assert reply.replace(target.text, "", 1) != reply
+    assert max(segment.end for segment in found.segments) <= len(PROMPT) + reply.index(target.text)
+
+
+def test_sources_of_a_prompt_are_segments(session: Session, run: Run) -> None:
+    prompt = "Sources:\n[1] The fox.\n\n[2] The dog is lazy.\n\nQuestion: Who?"
+    found = answer(run(session, asking(prompt=prompt, granularity="source")))
+    assert [segment.text for segment in found.segments] == [
+        "Sources:",
+        "[1] The fox.",
+        "[2] The dog is lazy.",
+        "Question: Who?",
+    ]
+    failed = run(session, asking(granularity="source"))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.kind == "invalid-request"
+
+
+def test_a_range_of_layers_reaches_the_scores(session: Session, run: Run) -> None:
+    every = answer(run(session, asking())).scores
+    layers = session.require_engine().loaded.info.layers
+    assert answer(run(session, asking(layers=(0, layers - 1)))).scores == every
+    assert answer(run(session, asking(layers=(0, 0)))).scores != every
