@@ -18,6 +18,7 @@ from app.faults import Hooks, start_log
 from app.instance import hand_over
 from app.launcher import DESKTOP_ID
 from app.profile import Profile
+from views import reading_accessible
 
 
 def make_application() -> QApplication:
@@ -27,6 +28,7 @@ def make_application() -> QApplication:
     qt.setApplicationName("model-loupe")
     qt.setApplicationDisplayName("Model Loupe")
     qt.setDesktopFileName(DESKTOP_ID)
+    reading_accessible.install()
     return qt
 
 
