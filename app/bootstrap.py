@@ -36,6 +36,7 @@ from app.profile import Profile, hub_cache
 from app.settings import SettingsFile
 from app.shell import Shell
 from app.view_models import ViewModels
+from app.warming import Warming
 from app.window import Widgets, make_widgets
 from app.wiring import connect
 from app.worker import SessionLike, Worker
@@ -118,6 +119,7 @@ class App(QObject):
             parent=self,
         )
         self.collector = Collector(self)
+        self.warming = Warming(self)
         self.shell = Shell(self)
         self.examples = ExamplesController(
             chat=self.chat, generation=self.generation, models=self.models, parent=self
@@ -168,6 +170,7 @@ class App(QObject):
         self.steering.close()
         self.healing.close()
         self.collector.stop()
+        self.warming.stop()
         self.history.close()
         self._lock.unlock()
         window.hold_close(False)

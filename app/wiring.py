@@ -68,6 +68,7 @@ def _connect_models(app: App) -> None:
     models = app.models.models
     models.loaded_changed.connect(app.shell.show_model)
     models.loaded_changed.connect(app.collector.note_model)
+    models.loaded_changed.connect(app.warming.note_model)
     models.loading_changed.connect(app.shell.show_loading)
     app.model_loads.ready.connect(app.remembering.note_load)
     app.downloads.arrived.connect(app.model_loads.refresh)
@@ -238,6 +239,7 @@ def _connect_status(app: App) -> None:
     app.widgets.intents.told.connect(app.shell.tell)
     app.widgets.intents.link_activated.connect(app.shell.open_link)
     app.generation.busy_changed.connect(app.collector.note_busy)
+    app.generation.busy_changed.connect(app.warming.note_busy)
     app.generation.progressed.connect(app.shell.show_reading)
     app.generation.context_changed.connect(app.widgets.header.set_context)
     app.generation.context_changed.connect(app.monitor.note_context)
