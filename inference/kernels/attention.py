@@ -37,12 +37,14 @@ class AttentionRule:
         scale: Of the scores.
         window: Keys that a query sees, itself included; None: all before it.
         softcap: Scores s become ``softcap * tanh(s / softcap)``; None: they stay.
+        paired: Rotation turns neighbouring numbers against each other (GLM), not halves.
     """
 
     heads: Heads
     scale: float
     window: int | None = None
     softcap: float | None = None
+    paired: bool = False
 
 
 class DecodeAttention:
@@ -106,7 +108,14 @@ class DecodeAttention:
         """
         new = NewRows(q=q, k=k, v=v, cosine=cosine, sine=sine, q_norm=q_norm, k_norm=k_norm)
         if not self._fits(new, keys, values, bias, key_factors):
-            queries = rotate_and_store(new, self.rule.heads, keys=keys, values=values, position=position)
+            queries = rotate_and_store(
+                new,
+                self.rule.heads,
+                keys=keys,
+                values=values,
+                position=position,
+                paired=self.rule.paired,
+            )
             return reference_attention(
                 self.rule, queries, keys, values, position, bias=bias, key_factors=key_factors
             )
@@ -120,6 +129,7 @@ class DecodeAttention:
             _MASKS[None if bias is None else bias.dtype],
             key_factors is not None,
             0 if cosine is None else cosine.shape[-1],
+            rule.paired,
             cosine is not None and cosine.dtype == torch.float32,
             0 if q_norm is None else 1 + q_norm.one_plus,
             *self._layout,
@@ -256,6 +266,7 @@ def _launch(
     mask: int,
     factors: bool,
     rotated: int,
+    paired: bool,
     wide_table: bool,
     norm: int,
     warps: int,
@@ -275,6 +286,7 @@ def _launch(
         "MASK": mask,
         "FACTORS": factors,
         "ROTARY": rotated,
+        "PAIRED": paired,
         "TABLE_FLOAT": wide_table,
         "NORM": norm,
     }

@@ -8,7 +8,7 @@ recorded attention weights and everything unusual take transformers' own forward
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -109,6 +109,16 @@ class FusedLayer:
         layer = self.owner()
         assert layer is not None, "the layer is gone"
         return layer
+
+    def paired(self, attentions: dict[AttentionRule, DecodeAttention]) -> FusedLayer:
+        """The same with another rotation: of neighbouring numbers."""
+        rule = replace(self.parts.rule, paired=True)
+        return FusedLayer(
+            owner=self.owner,
+            parts=replace(self.parts, rule=rule),
+            attend=attentions.setdefault(rule, DecodeAttention(rule)),
+            linears=self.linears,
+        )
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of the layer's own forward."""

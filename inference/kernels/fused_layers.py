@@ -28,7 +28,7 @@ from inference.kernels.fused_layer import FusedLayer, Handover, assemble
 from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
 from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
-from inference.kernels.trying import try_layers
+from inference.kernels.trying import KEYS_DIFFER, try_layers
 
 #: What a model or a kernel may fail with; a lack of memory is for the caller.
 _TRIAL_ERRORS = (KernelError, KernelUnavailable, RuntimeError, TypeError, ValueError)
@@ -116,7 +116,7 @@ def install(
             report.refused[number] = str(error)
     try:
         if candidates:
-            report.refused |= _failed(model, candidates)
+            report.refused |= _failed(model, candidates, attentions)
     except torch.OutOfMemoryError:
         raise
     except _TRIAL_ERRORS as error:
@@ -142,18 +142,33 @@ def _unfit(model: Any) -> str:
     return available(weight.device)
 
 
-def _failed(model: Any, candidates: dict[int, FusedLayer]) -> dict[int, str]:
-    """Why layers did not pass, by their number in the stack.
+def _failed(
+    model: Any, candidates: dict[int, FusedLayer], attentions: dict[AttentionRule, DecodeAttention]
+) -> dict[int, str]:
+    """Why layers did not pass, by their number in the stack; candidates are changed to the form that did.
 
     Raises:
         KernelError: A kernel does not compile or run.
         RuntimeError: The model does not run a step at all.
     """
-    failed = try_layers(model, list(candidates.values()))
+    failed = _tried(model, candidates)
+    again = {
+        number: candidates[number].paired(attentions)
+        for number, reason in failed.items()
+        if reason.startswith(KEYS_DIFFER)
+    }
+    if again:  # perhaps neighbours are rotated instead of halves
+        still = _tried(model, again)
+        for number in again.keys() - still.keys():
+            candidates[number] = again[number]
+            del failed[number]
+    return failed
+
+
+def _tried(model: Any, layers: dict[int, FusedLayer]) -> dict[int, str]:
+    failed = try_layers(model, list(layers.values()))
     return {
-        number: failed[layer.parts.index]
-        for number, layer in candidates.items()
-        if layer.parts.index in failed
+        number: failed[layer.parts.index] for number, layer in layers.items() if layer.parts.index in failed
     }
 
 

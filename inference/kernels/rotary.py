@@ -67,17 +67,32 @@ class NewRows:
         )
 
 
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """x (rows, heads, size) rotated by the halves of its first numbers; the rest as it is."""
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor, *, paired: bool = False) -> Tensor:
+    """x (rows, heads, size) with its first numbers rotated; the rest as it is.
+
+    Args:
+        x: Queries or keys.
+        cosine: (rows, rotated); see :class:`~inference.kernels.attention.DecodeAttention`.
+        sine: As cosine.
+        paired: Neighbours are rotated against each other, by the first half of the tables, instead of halves.
+    """
     rotated = cosine.shape[-1]
     turned, rest = x[..., :rotated], x[..., rotated:]
+    if paired:
+        cosine, sine = (
+            each[:, None, : rotated // 2].repeat_interleave(2, dim=-1).to(x.dtype) for each in (cosine, sine)
+        )
+        partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
+        return torch.cat((turned * cosine + partner * sine, rest), dim=-1)
     first, second = turned.chunk(2, dim=-1)
     partner = torch.cat((-second, first), dim=-1)
     turned = turned * cosine[:, None].to(x.dtype) + partner * sine[:, None].to(x.dtype)
     return torch.cat((turned, rest), dim=-1)
 
 
-def rotate_and_store(new: NewRows, heads: Heads, *, keys: Tensor, values: Tensor, position: Tensor) -> Tensor:
+def rotate_and_store(
+    new: NewRows, heads: Heads, *, keys: Tensor, values: Tensor, position: Tensor, paired: bool = False
+) -> Tensor:
     """Norm and rotate queries and keys, and write keys and values into the cache.
 
     Returns:
@@ -91,8 +106,8 @@ def rotate_and_store(new: NewRows, heads: Heads, *, keys: Tensor, values: Tensor
     if new.k_norm is not None:
         new_keys = reference_rms_norm(new_keys, new.k_norm)
     if new.cosine is not None and new.sine is not None:
-        queries = rotate(queries, new.cosine, new.sine)
-        new_keys = rotate(new_keys, new.cosine, new.sine)
+        queries = rotate(queries, new.cosine, new.sine, paired=paired)
+        new_keys = rotate(new_keys, new.cosine, new.sine, paired=paired)
     places = position.reshape(1) + torch.arange(rows, device=new.q.device)
     keys.index_copy_(1, places, new_keys.transpose(0, 1).to(keys.dtype))
     values.index_copy_(1, places, new_values.transpose(0, 1).to(values.dtype))

@@ -28,6 +28,8 @@ from inference.kernels.norms import reference_rms_norm
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 #: The same where bitsandbytes rounds activations to 8 bits and the fused form does not.
 INT8_TOLERANCE = 8e-2
+#: The start of a reason that tells that the rotation is another one.
+KEYS_DIFFER = "its keys differ"
 _CACHED = 45
 _INPUT = 0.1
 
@@ -152,9 +154,9 @@ def _difference(fused: FusedLayer, calls: list[_Call], cache: StepCache) -> str:
     if any(type(module).__name__ == "Linear8bitLt" for module in fused.layer.modules()):
         tolerance = INT8_TOLERANCE
     pairs = {
-        "output": (output, call.output, call.hidden),
         "keys": (written[0], call.written[0], None),
         "values": (written[1], call.written[1], None),
+        "output": (output, call.output, call.hidden),
     }
     for name, (got, expected, start) in pairs.items():
         added = expected.float() if start is None else expected.float() - start.float()

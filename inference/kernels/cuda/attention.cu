@@ -8,7 +8,8 @@
 //
 // Compiled for BFLOAT16, HEAD (size, a multiple of 16), GROUP (queries a key head), WARPS, STAGES,
 // TILE_ROWS (8 or 16), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers
-// of a head are rotated), NORM (0 none, 1 Llama's rounding, 2 Gemma's 1 + weight), TABLE_FLOAT (type of the tables).
+// of a head are rotated), PAIRED (0: halves are rotated against each other, 1: neighbours), NORM (0 none, 1 Llama's
+// rounding, 2 Gemma's 1 + weight), TABLE_FLOAT (type of the tables).
 // Grid: x = splits * tiles (tile fastest), y = key heads.
 
 #define STEP 16                      // keys of a warp's step
@@ -40,11 +41,13 @@ __device__ __forceinline__ float mask_value(u16 x) { return to_float(x); }
 typedef float table_type;
 typedef float2 table_pair;
 __device__ __forceinline__ float2 ask_pair(const float* at) { return *reinterpret_cast<const float2*>(at); }
+__device__ __forceinline__ float2 ask_twice(const float* at) { return make_float2(*at, *at); }
 __device__ __forceinline__ float2 numbers(float2 pair) { return pair; }
 #else
 typedef u16 table_type;
 typedef u32 table_pair;
 __device__ __forceinline__ u32 ask_pair(const u16* at) { return load_fresh4(at); }
+__device__ __forceinline__ u32 ask_twice(const u16* at) { return *at | (u32)*at << 16; }
 #endif
 __device__ __forceinline__ float2 numbers(u32 pair) { return make_float2(low(pair), high(pair)); }
 
@@ -63,8 +66,13 @@ __device__ __forceinline__ void ask(NewHead& head, const u16* from, const table_
         head.x[n] = i < HEAD ? load_fresh4(from + i) : 0;
         head.c[n] = head.s[n] = table_pair();
         if (i < ROTARY) {
+#if PAIRED
+            head.c[n] = ask_twice(cosine + i / 2);
+            head.s[n] = ask_twice(sine + i / 2);
+#else
             head.c[n] = ask_pair(cosine + i);
             head.s[n] = ask_pair(sine + i);
+#endif
         }
     }
 }
@@ -104,9 +112,13 @@ __device__ __forceinline__ void rotate(u16* to, u16* also, const NewHead& head, 
     for (int n = 0; n < PAIRS; ++n) {
         const int i = 2 * lane + 64 * n;
         if (i >= HEAD) continue;
-        if (i < ROTARY) {  // ROTARY / 2 may be odd: each number has its own partner
+        if (i < ROTARY) {
+#if PAIRED
+            const float a = -x[n].y, b = x[n].x;
+#else  // ROTARY / 2 may be odd: each number has its own partner
             const float a = i < ROTARY / 2 ? -scratch[i + ROTARY / 2] : scratch[i - ROTARY / 2];
             const float b = i + 1 < ROTARY / 2 ? -scratch[i + 1 + ROTARY / 2] : scratch[i + 1 - ROTARY / 2];
+#endif
             const float2 c = numbers(head.c[n]), s = numbers(head.s[n]);
             x[n].x = rounded(x[n].x * c.x) + rounded(a * s.x);
             x[n].y = rounded(x[n].y * c.y) + rounded(b * s.y);

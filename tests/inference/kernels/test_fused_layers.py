@@ -44,6 +44,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Gemma2": {"sliding_window": 6, "query_pre_attn_scalar": 16},
     "Gemma3": {"sliding_window": 6, "query_pre_attn_scalar": 16},
     "Phi3": {},
+    "Glm": {"partial_rotary_factor": 0.5},
+    "Glm4": {"partial_rotary_factor": 0.5},
+    "Ernie4_5": {},
     "Granite": {"residual_multiplier": 0.3, "attention_multiplier": 0.2},
 }
 IDS = [7, 3, 9, 22, 41, 5, 17, 33, 8, 12]
@@ -135,7 +138,6 @@ def test_steps_of_a_fused_model_are_those_of_the_model(
 @pytest.mark.parametrize(
     ("family", "changes", "reason"),
     [
-        ("Glm", {}, "differ"),
         ("Cohere", {}, "its norms are input_layernorm"),
         ("Starcoder2", {}, "LayerNorm is no RMS norm"),
         ("Mixtral", {"num_local_experts": 2}, "it has no gate_proj and up_proj"),

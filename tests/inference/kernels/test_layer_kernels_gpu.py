@@ -94,9 +94,17 @@ def test_gated_activation_of_parts_of_one_tensor(dtype: torch.dtype, activation:
         (Heads(queries=8, keys=2, size=48), 22, False),
     ],
 )
+@pytest.mark.parametrize("paired", [False, True], ids=["halves", "neighbours"])
 @pytest.mark.parametrize("wide", [False, True], ids=["half_tables", "float_tables"])
 def test_a_step_rotates_writes_and_attends(
-    dtype: torch.dtype, rows: int, start: int, heads: Heads, rotated: int, normed: bool | None, wide: bool
+    dtype: torch.dtype,
+    rows: int,
+    start: int,
+    heads: Heads,
+    rotated: int,
+    normed: bool | None,
+    paired: bool,
+    wide: bool,
 ) -> None:
     size = heads.size
     packed = numbers(rows, (heads.queries + 2 * heads.keys) * size, dtype=dtype)
@@ -116,7 +124,7 @@ def test_a_step_rotates_writes_and_attends(
     wide_keys, wide_values = keys.double(), values.double()
     keys[:, start:] = values[:, start:] = float("nan")
     position = torch.tensor([start], device="cuda")
-    attend = DecodeAttention(AttentionRule(heads=heads, scale=size**-0.5))
+    attend = DecodeAttention(AttentionRule(heads=heads, scale=size**-0.5, paired=paired))
     out = attend(
         q, k, v, keys=keys, values=values, position=position, cosine=cosine, sine=sine,
         q_norm=q_norm, k_norm=k_norm,
@@ -125,7 +133,9 @@ def test_a_step_rotates_writes_and_attends(
         q=q.double(), k=k.double(), v=v.double(), q_norm=double(q_norm), k_norm=double(k_norm),
         cosine=None if cosine is None else cosine.double(), sine=None if sine is None else sine.double(),
     )  # fmt: skip
-    queries = rotate_and_store(new, heads, keys=wide_keys, values=wide_values, position=position)
+    queries = rotate_and_store(
+        new, heads, keys=wide_keys, values=wide_values, position=position, paired=paired
+    )
     written = slice(start, start + rows)
     assert_close(keys[:, written], wide_keys[:, written], dtype)
     assert torch.equal(values[:, written].double(), wide_values[:, written])
