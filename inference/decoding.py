@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from inference.captured.graphs import CaptureFailed
 from inference.control_changes import changes_between
 from inference.detokenizing import Detokenizer
 from inference.engine import Engine, Reading
@@ -45,8 +46,8 @@ from inference.sampling import Draw, check_controls
 from inference.scoring import scored_tokens
 from inference.steered_forward import prompt_factors
 from inference.steering import combined, uncertainty_factors
-from inference.step_choice import captures, steps_for
-from inference.steps import RunState, Steps
+from inference.step_choice import steps_for
+from inference.steps import PlainSteps, RunState, Steps
 from inference.stopping import StopStrings
 
 
@@ -192,10 +193,18 @@ class _Generation:
         if "seed" in names:
             self.state.stream.restart(_seed(self.controls))
         if names & {"attention", "steering"}:
-            if captures(self.engine, self.state) != (self.steps.path == "captured"):
-                self.steps = self._steps(self.steps.close(), self.state.stream)
-            self.steps.steering_changed()
+            try:
+                self.steps.steering_changed()
+            except CaptureFailed as error:
+                self._go_on_plainly(str(error))
         self.steps.controls_changed()
+
+    def _go_on_plainly(self, reason: str) -> None:
+        """The captured step can't do what is asked for now."""
+        assert self.steps is not None
+        self.path_reason = reason
+        self.steps = PlainSteps(self.state, self.steps.close())
+        self.steps.steering_changed()
 
     def _end(self, token: int, stopped: bool) -> str:
         """What ends the reply with this token; empty if it goes on."""

@@ -22,8 +22,9 @@ model hands to its layers::
 
 The model also gets the same in transformers' form: ``attention_mask`` (1, 1, rows, bucket), additive, in the
 model's dtype, and ``position_ids`` (1, rows). Where ``uniform`` is False (factors in some layers only), that
-mask acts and not ``key_bias``. The buffers move (``generation`` counts it) only when they grow, never in a
-step.
+mask acts and not ``key_bias``; and where ``"update" in vars(cache)``, keys are changed on their way to
+attention, so they have to be taken from what ``cache.update`` returns. The buffers move (``generation``
+counts it) only when they grow, never in a step.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class StepBuffers:
         generation: Goes up whenever a buffer has moved; what was captured before is void then.
         position: (1,) int64, where the step's first row writes its key.
         key_bias: (bucket,) float32, added to the scores of each key column.
+        key_scale: (bucket,) float32, by how much the scores of each key column are scaled beyond 1, in the
+            multiplicative mode.
         stepping: Whether the forward pass that runs now is a step.
         uniform: Whether ``key_bias`` acts in all layers.
     """
@@ -70,6 +73,7 @@ class StepBuffers:
         self.generation = 0
         self.position = torch.zeros(1, dtype=torch.long, device=device)
         self.key_bias = torch.zeros(0, device=device)
+        self.key_scale = torch.zeros(0, device=device)
         self.stepping = False
         self.uniform = True
         self.layers: list[StepLayer] = []
@@ -99,9 +103,9 @@ class StepBuffers:
         except RuntimeError:  # no memory: half of them have moved
             self.free()
             raise
-        bias = self.key_bias.new_zeros(bucket)
-        bias[: self.bucket] = self.key_bias
-        self.key_bias = bias
+        more = bucket - self.bucket
+        self.key_bias = torch.nn.functional.pad(self.key_bias, (0, more))
+        self.key_scale = torch.nn.functional.pad(self.key_scale, (0, more))
         self.bucket = bucket
         self.generation += 1
 
@@ -126,13 +130,13 @@ class StepBuffers:
         """Let go of all buffers and what they hold."""
         for layer in self.layers:
             layer.free()
-        self.key_bias = self.key_bias.new_zeros(0)
+        self.key_bias = self.key_scale = self.key_bias.new_zeros(0)
         self.bucket = 0
         self.generation += 1
 
     def bytes(self) -> int:
         """Memory of all buffers."""
-        return sum(layer.bytes() for layer in self.layers) + self.key_bias.untyped_storage().nbytes()
+        return sum(layer.bytes() for layer in self.layers) + self.key_bias.nbytes + self.key_scale.nbytes
 
 
 class StepLayer(BufferedLayer):
@@ -218,3 +222,27 @@ class StepCache(Cache):
         self.buffers = StepBuffers(limit, device)
         self.buffers.layers = [StepLayer(self.buffers) for _ in range(layers)]
         super().__init__(layers=list(self.buffers.layers))
+
+
+@contextmanager
+def scaled_updates(cache: StepCache, factors: Tensor, layers: tuple[int, int] | None) -> Iterator[None]:
+    """Within the block a step's attention sees each key times its factor; the buffers stay as they are.
+
+    Args:
+        cache: Of the step.
+        factors: (bucket,).
+        layers: First and last layer, both included; None is all.
+    """
+    plain_update = cache.update
+
+    def update(keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        keys, values = plain_update(keys, values, layer, *args, **kwargs)
+        if layers is None or layers[0] <= layer <= layers[1]:
+            keys = keys * factors[None, None, :, None].to(keys)
+        return keys, values
+
+    cache.update = update  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del cache.update

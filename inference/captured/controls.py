@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inference.events import SamplingControls
+from inference.events import SamplingControls, SteeringOptions
 from inference.random_stream import RandomStream
 from inference.steering import log_bias
 
@@ -51,7 +51,7 @@ class ControlBuffers:
             controls.frequency_penalty,
             controls.presence_penalty,
             math.inf if threshold is None else threshold,
-            log_bias(steering.entropy_factor),
+            own_bias(steering),
         )
         _put(self.numbers, numbers)
         _put(self.whole[:1], [min(controls.top_k, self.vocabulary)])
@@ -81,6 +81,12 @@ class ControlBuffers:
         """Memory of all of them."""
         tensors = (self.numbers, self.whole, self.bias, self.seen, self.counts)
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+
+
+def own_bias(options: SteeringOptions) -> float:
+    """What is kept for the key of a token that the model was unsure of, in the form that the mode has."""
+    factor = options.entropy_factor
+    return log_bias(factor) if options.mode == "log-additive" else factor - 1.0
 
 
 def _put(buffer: Tensor, values: Sequence[float]) -> None:

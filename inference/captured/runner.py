@@ -16,16 +16,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.captured.buffers import StepCache
+from inference.attention_masks import masks_in_layers
+from inference.captured.buffers import StepCache, scaled_updates
 from inference.captured.controls import STEP, ControlBuffers
 from inference.captured.draw_kernel import COUNT, draw_kernel
 from inference.captured.graphs import CaptureFailed, Graphs, Replay
 from inference.captured.sampling import Record, sample
+from inference.events import SteeringMode
 from inference.kv_cache import BufferedLayer, new_cache
+from inference.steering import log_bias
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
 
+#: How attention factors act: the mode, and the layers (None: all). Each form is another graph.
+Form = tuple[SteeringMode, tuple[int, int] | None]
+PLAIN_FORM: Form = ("log-additive", None)
 #: Rows of a step: a token alone, or a token and what is guessed to follow.
 GUESSED_ROWS = 5
 #: How far a captured step's logits may be from the prefill's, by the norm of their difference.
@@ -60,6 +66,7 @@ class StepRunner:
 
     def __init__(self, loaded: LoadedModel, *, captures: bool = True) -> None:
         self._model: Any = loaded.model
+        self.config: Any = loaded.model.config
         self._device = loaded.device
         self._dtype = loaded.dtype
         parameters = inspect.signature(self._model.forward).parameters
@@ -74,10 +81,11 @@ class StepRunner:
 
     def forget(self) -> None:
         """Drop all graphs and buffers, so that their memory is free."""
-        self._readers: dict[int, Replay] = {}
+        self._readers: dict[tuple[int, Form], Replay] = {}
         self._drawer: Replay | None = None
         self._generation = -1
-        self._checked: set[int] = set()
+        self._checked: set[tuple[int, Form]] = set()
+        self.form = PLAIN_FORM
         self._columns: Tensor | None = None
         self.graphs.drop()
         self.buffers.free()
@@ -116,37 +124,44 @@ class StepRunner:
             )
 
     @torch.inference_mode()
-    def prepare(self, ids: Sequence[int], logits: Tensor, rows: int) -> None:
-        """Capture what is not captured yet, and see that it computes what the model does.
+    def prepare(self, ids: Sequence[int], rows: int, logits: Tensor | None = None) -> None:
+        """Capture what is not captured yet in the present form.
 
         Args:
             ids: What the cache holds.
-            logits: (vocabulary,) behind the last of them.
             rows: Of the step.
+            logits: (vocabulary,) behind the last of the ids, where they were computed under the factors that
+                act now: the step's own are compared with them.
 
         Raises:
             CaptureFailed: It can't be captured, or gives something else; the cache is as it was.
             torch.OutOfMemoryError: The GPU has no room for it.
         """
         self._reserve(len(ids) + rows)
-        if rows in self._readers:
+        which = (rows, self.form)
+        if which in self._readers:
             return
         # Captured at the start of the text and tried at its end: a place that went into the graph as a
         # number would show.
-        reader = self._capture_at_start(rows)
-        if rows not in self._checked and len(ids) >= rows:
-            with self._kept(len(ids) - rows, len(ids)), self._kept_logits():
-                tokens = self.token if rows == 1 else self.tokens
-                tokens.copy_(torch.tensor([ids[len(ids) - rows :]]))
-                self.buffers.position.fill_(len(ids) - rows)
-                self._own_bias.copy_(self.buffers.key_bias[len(ids) - 1 : len(ids)])
-                try:
-                    reader()
-                    self._compare(self.logits if rows == 1 else self.rows[-1], logits)
-                except CaptureFailed:
-                    del self._readers[rows]
-                    raise
-            self._checked.add(rows)
+        self._capture_at_start(rows)
+        if logits is None or which in self._checked or len(ids) < rows:
+            return
+        try:
+            self._check(ids, rows, logits)
+        except CaptureFailed:
+            del self._readers[which]
+            raise
+        self._checked.add(which)
+
+    def _check(self, ids: Sequence[int], rows: int, logits: Tensor) -> None:
+        start = len(ids) - rows
+        with self._kept(start, len(ids)), self._kept_logits():
+            tokens = self.token if rows == 1 else self.tokens
+            tokens.copy_(torch.tensor([ids[start:]]))
+            self.buffers.position.fill_(start)
+            self._own_bias.copy_(self._row()[len(ids) - 1 : len(ids)])
+            self._readers[rows, self.form]()
+            self._compare(self.logits if rows == 1 else self.rows[-1], logits)
 
     def _compare(self, got: Tensor, expected: Tensor) -> None:
         got, expected = got.double(), expected.double()
@@ -160,14 +175,14 @@ class StepRunner:
         """What the cache holds there is the same after the block as before it."""
         pairs = [self.buffers.layer(index) for index in range(len(self.buffers.layers))]
         held = [[each[:, :, start:stop].clone() for each in pair] for pair in pairs]
-        bias = self.buffers.key_bias.clone()
+        row = self._row().clone()
         try:
             yield
         finally:
             for pair, copies in zip(pairs, held, strict=True):
                 for each, copy in zip(pair, copies, strict=True):
                     each[:, :, start:stop] = copy
-            self.buffers.key_bias.copy_(bias)
+            self._row().copy_(row)
 
     @contextmanager
     def _kept_logits(self) -> Iterator[None]:
@@ -216,7 +231,7 @@ class StepRunner:
         if position >= self.buffers.bucket:
             self._grow(position + 1, 1)
         self.buffers.position.fill_(position)
-        self._readers[1]()
+        self._readers[1, self.form]()
 
     @torch.inference_mode()
     def read_rows(self, ids: Sequence[int], position: int) -> None:
@@ -227,7 +242,7 @@ class StepRunner:
         source = torch.tensor([padded])
         self.tokens.copy_(source.pin_memory() if self.graphs.captures else source, non_blocking=True)
         self.buffers.position.fill_(position)
-        self._readers[GUESSED_ROWS]()
+        self._readers[GUESSED_ROWS, self.form]()
 
     @torch.inference_mode()
     def take_row(self, row: int) -> None:
@@ -240,17 +255,30 @@ class StepRunner:
         return values
 
     @torch.inference_mode()
-    def set_key_bias(self, bias: Sequence[float], last: int) -> None:
-        """Biases of the keys from the first on, 0 for all others; ``last`` is the place that a step may read
-        again.
+    def set_factors(self, factors: Sequence[float], form: Form, last: int) -> None:
+        """Attention factors of the keys from the first on, 1 for all others.
+
+        Args:
+            factors: By position.
+            form: How they act from now on; :meth:`prepare` has to follow where it is another one.
+            last: The place that a step may read again.
         """
+        self.form = form
+        values = (
+            [log_bias(each) for each in factors] if form[0] == "log-additive" else [f - 1.0 for f in factors]
+        )
         row = torch.zeros(self.buffers.bucket)
-        row[: len(bias)] = torch.tensor(bias, dtype=torch.float32)
+        row[: len(values)] = torch.tensor(values, dtype=torch.float32)
         own = row[last : last + 1].clone()
         if self.graphs.captures:
             row, own = row.pin_memory(), own.pin_memory()
-        self.buffers.key_bias.copy_(row, non_blocking=True)
+        self.buffers.key_bias.zero_()
+        self._row().copy_(row, non_blocking=True)
         self._own_bias.copy_(own, non_blocking=True)
+
+    def _row(self) -> Tensor:
+        """(bucket,) what acts on each key: a bias, or by how much its scores are scaled beyond 1."""
+        return self.buffers.key_bias if self.form[0] == "log-additive" else self.buffers.key_scale
 
     def _grow(self, positions: int, rows: int) -> None:
         """Move to a larger bucket in mid-run; the step was checked before and is only captured anew."""
@@ -258,11 +286,10 @@ class StepRunner:
         for each in {1, rows}:
             self._capture_at_start(each)
 
-    def _capture_at_start(self, rows: int) -> Replay:
+    def _capture_at_start(self, rows: int) -> None:
         with self._kept(0, rows), self._kept_logits():
             self.buffers.position.fill_(0)
-            self._readers[rows] = self.graphs.capture(lambda: self._read(rows))
-        return self._readers[rows]
+            self._readers[rows, self.form] = self.graphs.capture(lambda: self._read(rows))
 
     @contextmanager
     def _kept_draw(self) -> Iterator[None]:
@@ -283,26 +310,45 @@ class StepRunner:
         buffers = self.buffers
         with buffers.step(rows) as places:
             if rows == 1:
-                buffers.key_bias.index_copy_(0, buffers.position, self._own_bias)
+                self._row().index_copy_(0, buffers.position, self._own_bias)
             arguments: dict[str, Any] = {"input_ids": self.token if rows == 1 else self.tokens}
             if self._keeps:
                 arguments["logits_to_keep"] = rows
             if self._positions:
                 arguments["position_ids"] = places[None]
-            output = self._model(
-                attention_mask=self._mask(places), past_key_values=self.cache, use_cache=True, **arguments
-            )
+            mask = self._mask(places, buffers.key_bias)
+            with self._steered(mask, places):
+                output = self._model(
+                    attention_mask=mask, past_key_values=self.cache, use_cache=True, **arguments
+                )
             if rows == 1:
                 self.logits.copy_(output.logits[0, -1])
             else:
                 self.rows.copy_(output.logits[0, -rows:])
 
-    def _mask(self, places: Tensor) -> Tensor:
+    @contextmanager
+    def _steered(self, mask: Tensor, places: Tensor) -> Iterator[None]:
+        """Within the block the forward pass feels the factors in the present form."""
+        mode, layers = self.form
+        if mode == "multiplicative":
+            with scaled_updates(self.cache, 1.0 + self.buffers.key_scale, layers):
+                yield
+        elif layers is not None:
+            neutral = self._mask(places, torch.zeros_like(self.buffers.key_bias))
+            self.buffers.uniform = False
+            try:
+                with masks_in_layers(self._model, mask, neutral, layers):
+                    yield
+            finally:
+                self.buffers.uniform = True
+        else:
+            yield
+
+    def _mask(self, places: Tensor, bias: Tensor) -> Tensor:
         """(1, 1, rows, bucket): the causal mask with the keys' biases."""
         assert self._columns is not None
         visible = self._columns <= places[:, None]
-        bias = self.buffers.key_bias.to(self._dtype)
-        return torch.where(visible, bias, torch.finfo(self._dtype).min)[None, None]
+        return torch.where(visible, bias.to(self._dtype), torch.finfo(self._dtype).min)[None, None]
 
     def _draw(self) -> None:
         assert self.controls is not None

@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inference.captured.controls import ControlBuffers
-from inference.captured.runner import GUESSED_ROWS, StepRunner
+from inference.attention_masks import checked_layers, mask_layout
+from inference.captured.controls import ControlBuffers, own_bias
+from inference.captured.runner import GUESSED_ROWS, PLAIN_FORM, Form, StepRunner
 from inference.sampling import Draw, History, Sampler, check_controls
-from inference.steering import key_bias, log_bias
 from inference.steps import RunState
 
 
@@ -39,10 +39,8 @@ class CapturedSteps:
         self._prefix = state.reading.prefix
         runner.start(logits, state.candidates)
         runner.reserve(len(self._prefix.ids) + GUESSED_ROWS)
-        self._set_key_bias()
-        runner.prepare(self._prefix.ids, logits, 1)
-        if state.lookup is not None:
-            runner.prepare(self._prefix.ids, logits, GUESSED_ROWS)
+        self._set_factors()
+        self._prepare(logits)
         self._controls.set_history(state.read, state.written)
         self._controls.restart(state.stream)
         self._controls.set_controls(state.controls)
@@ -83,7 +81,7 @@ class CapturedSteps:
         draw = sampler.draw(logits, history, state.stream, state.candidates, allowed)
         options = state.controls.steering
         unsure = options.entropy_threshold is not None and draw.entropy > options.entropy_threshold
-        self._runner.put(draw.token, log_bias(options.entropy_factor) if unsure else 0.0)
+        self._runner.put(draw.token, own_bias(options) if unsure else 0.0)
         return draw
 
     def read(self, token: int) -> None:
@@ -127,13 +125,22 @@ class CapturedSteps:
         prefix.cut(length - 1, known=length)
         prefix.steering_changes()
         self._guesses = []
-        self._set_key_bias()
+        self._set_factors()
+        self._prepare(None)
         self._runner.reread(last, length - 1)
         self._extend(last)
 
-    def _set_key_bias(self) -> None:
-        bias = key_bias(self._state.reading.steering.factors) or ()
-        self._runner.set_key_bias(bias, last=len(self._prefix.ids) - 1)
+    def _set_factors(self) -> None:
+        steering = self._state.reading.steering
+        options = self._state.controls.steering
+        form: Form = PLAIN_FORM
+        if not steering.neutral or options.entropy_threshold is not None:
+            form = (options.mode, checked_layers(options.layers, mask_layout(self._runner.config)))
+        self._runner.set_factors(steering.factors, form, last=len(self._prefix.ids) - 1)
+
+    def _prepare(self, logits: Tensor | None) -> None:
+        for rows in (1,) if self._state.lookup is None else (1, GUESSED_ROWS):
+            self._runner.prepare(self._prefix.ids, rows, logits)
 
     def close(self) -> Tensor:
         self._runner.buffers.settle(len(self._prefix.ids))

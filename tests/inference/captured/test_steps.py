@@ -90,6 +90,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+FORMS = {
+    "multiplied": SteeringOptions(mode="multiplicative"),
+    "multiplied in a layer": SteeringOptions(mode="multiplicative", layers=(1, 1)),
+    "added in two layers": SteeringOptions(layers=(0, 1)),
+    "multiplied where unsure": SteeringOptions(
+        mode="multiplicative", entropy_threshold=3.0, entropy_factor=0.0
+    ),
+    "added in a layer where unsure": SteeringOptions(layers=(2, 2), entropy_threshold=3.0),
+}
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_control_does_what_it_does_in_the_plain_loop(
     name: str, both: Both, run: Run, generating: Generating
@@ -177,15 +188,19 @@ def test_a_change_in_mid_run_acts_on_the_very_next_token(
     assert_same(results[1], results[0])
 
 
-def test_what_the_captured_step_cannot_do_is_done_plainly_and_said(
-    both: Both, run: Run, generating: Generating
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_attention_factors_act_in_every_form(
+    options: SteeringOptions, both: Both, run: Run, generating: Generating
 ) -> None:
-    options = SteeringOptions(mode="multiplicative")
-    events = run(both[1], generating(prompt=PROMPT, attention=(CONTROL,), steering=options))
-    finished = events[-1]
-    assert isinstance(finished, Finished)
-    assert finished.path == "plain"
-    assert "multiplied" in finished.path_reason
+    control = replace(CONTROL, factor=0.2)
+    request = generating(
+        prompt=PROMPT, temperature=1.0, seed=5, max_new_tokens=20, attention=(control,), steering=options
+    )
+    plain, stepped = run(both[0], request), run(both[1], request)
+    assert path(stepped) == "captured"
+    assert_same(tokens(stepped), tokens(plain))
+    unsteered = run(both[0], replace(request, controls=replace(request.controls, attention=())))
+    assert tokens(unsteered)[0].raw_logprob != pytest.approx(tokens(plain)[0].raw_logprob, abs=1e-3)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "sliding", "mamba"])
@@ -307,7 +322,9 @@ class TestFailures:
         from inference.captured.runner import StepRunner
 
         plain_mask = StepRunner._mask
-        monkeypatch.setattr(StepRunner, "_mask", lambda self, places: plain_mask(self, places - 3))
+        monkeypatch.setattr(
+            StepRunner, "_mask", lambda self, places, bias: plain_mask(self, places - 3, bias)
+        )
         events = run(both[1], generating(prompt=PROMPT))
         assert isinstance(events[-1], Finished)
         assert events[-1].path == "plain"
