@@ -33,6 +33,7 @@ def inspect(request: InspectRequest) -> ModelInspected:
         quantization=request.quantization,
         device=request.device,
         context_length=request.context_length,
+        scaling=request.rope,
     )
     info = describe(files, plan.dtype)
     return ModelInspected(run_id=request.run_id, info=info, estimate=plan.estimate)

@@ -22,11 +22,12 @@ from inference.errors import (
     InvalidRequest,
     ModelDamaged,
     ModelUnsupported,
+    NotAvailable,
     OutOfMemory,
     RunCancelled,
 )
 from inference.events import LoadRequest, MemoryUse, ModelLoaded, ModelUnloaded, Progress, Quantization
-from inference.models import building, estimates, model_files, safety
+from inference.models import architecture, building, estimates, model_files, rope, safety
 from inference.models.describing import describe
 from inference.models.loaded_model import LoadedModel, release_memory, returning_heap
 from inference.models.quantization import BITSANDBYTES, check_quantization
@@ -119,8 +120,16 @@ def _load_files(
     config = building.read_config(files)
     building.causal_class(config)
     plan = estimates.plan(
-        files, quantization=quantization, device=request.device, context_length=request.context_length
+        files,
+        quantization=quantization,
+        device=request.device,
+        context_length=request.context_length,
+        scaling=request.rope,
     )
+    if request.rope is not None:
+        if files.gguf is not None:
+            raise NotAvailable("The context of a GGUF file can't be stretched.")
+        rope.apply(config, request.rope, architecture.context_length(files.text_config))
     estimates.refuse_if_too_big(files, plan)
     tokenizer = load_tokenizer(files)
     check_tokenizer(tokenizer, config)

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from inference.events import ModelInfo, ModelLoaded, Progress
+from inference.events import ModelInfo, ModelLoaded, Progress, RopeScaling
 from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
 from views.models.model_choice import ModelChoiceModel
@@ -33,6 +33,13 @@ QUANTIZATIONS: Final[dict[str, str]] = {
     "int8": "8 bit (int8)",
     "nf4": "4 bit (NF4)",
     "fp4": "4 bit (FP4)",
+}
+ROPE_NAMES: Final[dict[str, str]] = {"yarn": "YaRN", "dynamic": "Dynamic NTK", "linear": "Linear"}
+#: How positions can be stretched: what the box says, and what it asks for.
+STRETCHES: Final[dict[str, RopeScaling | None]] = {"As trained": None} | {
+    f"{name} × {factor}": RopeScaling(kind=kind, factor=float(factor))  # type: ignore[arg-type]
+    for kind, name in ROPE_NAMES.items()
+    for factor in (2, 4, 8)
 }
 DEVICES: Final[dict[str, str]] = {"auto": "Best there is", "cpu": "CPU", "cuda": "GPU"}
 
@@ -60,6 +67,7 @@ class ModelCard(QWidget):
         self._facts = QGridLayout()
         self.quantization, self.device = QComboBox(), QComboBox()
         self.context = QSpinBox()
+        self.stretch = QComboBox()
         self.fit = FitBar(theme)
         self._state = Ink("", theme, tone="muted", wrap=True)
         self._hint = Ink("", theme, tone="muted", wrap=True)
@@ -92,6 +100,14 @@ class ModelCard(QWidget):
             box.setToolTip(tip)
             for value, text in items.items():
                 box.addItem(text, value)
+        self.stretch.setObjectName("ropeScaling")
+        self.stretch.setAccessibleName("Stretched context")
+        self.stretch.setToolTip(
+            "Stretches rotary positions at load, so that a text may be longer than those that the model was "
+            "trained on (RoPE scaling)."
+        )
+        for words, scaling in STRETCHES.items():
+            self.stretch.addItem(words, scaling)
         self.context.setObjectName("contextLength")
         self.context.setAccessibleName("Context length in tokens")
         self.context.setToolTip("Tokens of prompt and reply together; their KV cache takes memory.")
@@ -126,6 +142,7 @@ class ModelCard(QWidget):
         form.addRow("Weights", self.quantization)
         form.addRow("Runs on", self.device)
         form.addRow("Context", self.context)
+        form.addRow("Positions", self.stretch)
         self._options = QWidget()
         self._options.setLayout(form)
         form.setContentsMargins(0, 0, 0, 0)
@@ -147,6 +164,7 @@ class ModelCard(QWidget):
         self.quantization.activated.connect(self._options_changed)
         self.device.activated.connect(self._options_changed)
         self.context.valueChanged.connect(self._options_changed)
+        self.stretch.activated.connect(self._options_changed)
         self.load.clicked.connect(self._load)
         self.unload.clicked.connect(self.unload_requested)
         self.cancel.clicked.connect(self.cancel_load_requested)
@@ -175,6 +193,7 @@ class ModelCard(QWidget):
             self.quantization.setCurrentIndex(self.quantization.findData(choice.quantization))
             self.device.setCurrentIndex(self.device.findData(choice.device))
             self.context.setValue(choice.context_length or 0)
+            self.stretch.setCurrentIndex(list(STRETCHES.values()).index(choice.rope))
         row = self._model.row_of(choice.model)
         entry = self._model.entries[row] if row >= 0 else None
         self._name.setText(entry.name if entry is not None else choice.model)
@@ -184,11 +203,14 @@ class ModelCard(QWidget):
         elif inspection is None:
             self._say("Reading the model's description …", "")
         else:
-            self.context.setMaximum(max(inspection.info.context_length, choice.context_length or 0))
-            own = f"the model's own ({inspection.info.context_length:,} tokens)"
-            self.context.setSpecialValueText(own)
+            trained = inspection.info.context_length
+            most = round(trained * (choice.rope.factor if choice.rope is not None else 1))
+            self.context.setMaximum(max(most, choice.context_length or 0))
+            whose = "the model's own" if choice.rope is None else "stretched"
+            self.context.setSpecialValueText(f"{whose} ({most:,} tokens)")
             self.fit.set_estimate(inspection.estimate)
-            self._say("" if inspection.estimate.fits else _ADVICE, "")
+            warning = "" if choice.rope is None else _STRETCHED.format(trained=trained)
+            self._say(warning if inspection.estimate.fits else _ADVICE, "")
 
     def _say(self, text: str, hint: str, *, failed: bool = False) -> None:
         self._state.setText(text)
@@ -244,6 +266,7 @@ class ModelCard(QWidget):
             quantization=self.quantization.currentData(),
             device=self.device.currentData(),
             context_length=self.context.value() or None,
+            rope=self.stretch.currentData(),
         )
 
     def _load(self) -> None:
@@ -251,6 +274,10 @@ class ModelCard(QWidget):
             self.load_requested.emit(self._model.choice)
 
 
+_STRETCHED = (
+    "The model was trained on texts of {trained:,} tokens. With stretched positions its replies may be "
+    "weaker, beyond that length most of all."
+)
 _ADVICE = "Choose fewer bits or a shorter context, or close other programs. You can still try."
 
 
@@ -258,7 +285,7 @@ def _facts(info: ModelInfo) -> list[tuple[str, str]]:
     return [
         ("Architecture", info.architecture),
         ("Parameters", _parameters(info)),
-        ("Context", f"{info.context_length:,} tokens"),
+        ("Trained context", f"{info.context_length:,} tokens"),
         ("Licence", info.licence or "not stated"),
         ("Stored as", f"{info.stored_dtype}, {info.format}"),
         ("On disk", format_bytes(info.stored_bytes)),

@@ -130,6 +130,7 @@ class ModelsController(QObject):
                 quantization=choice.quantization,
                 device=choice.device,
                 context_length=choice.context_length,
+                rope=choice.rope,
             )
             self._inspecting = self._librarian.submit(request, self._on_inspect_events)
 
@@ -153,6 +154,7 @@ class ModelsController(QObject):
             quantization=choice.quantization,
             device=choice.device,
             context_length=choice.context_length,
+            rope=choice.rope,
         )
         self._choice = choice
         self._loading = self._engine.submit(request, self._on_load_events)

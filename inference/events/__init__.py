@@ -97,6 +97,7 @@ from inference.events.models import (
     PerplexityMeasured,
     PerplexityRequest,
     Quantization,
+    RopeScaling,
     UnloadRequest,
 )
 from inference.events.pages import (
@@ -217,6 +218,7 @@ __all__ = [
     "RenderRequest",
     "Request",
     "Role",
+    "RopeScaling",
     "SamplingControls",
     "ScoreRequest",
     "ScoredToken",

@@ -14,6 +14,14 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RopeScaling:
+    """Stretch a model's rotary positions ``factor`` times, so that its context is as many times longer."""
+
+    kind: Literal["linear", "dynamic", "yarn"]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRequest(Request):
     """Read a model's description without loading its weights -> :class:`ModelInspected`.
 
@@ -24,6 +32,7 @@ class InspectRequest(Request):
     quantization: Quantization = "none"
     device: Device = "auto"
     context_length: int | None = None
+    rope: RopeScaling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +40,15 @@ class LoadRequest(Request):
     """Load a model in place of the one that is loaded -> :class:`Progress` ..., :class:`ModelLoaded`.
 
     ``context_length`` None takes the model's own (bounded by what fits). ``quantization`` "none" keeps the
-    stored precision on a GPU; on a CPU weights are computed in float32, the faster way there.
+    stored precision on a GPU; on a CPU weights are computed in float32, the faster way there. ``rope``
+    stretches the context beyond the trained length.
     """
 
     model: str
     quantization: Quantization = "none"
     device: Device = "auto"
     context_length: int | None = None
+    rope: RopeScaling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

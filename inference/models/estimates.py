@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from inference import machine
 from inference.errors import OutOfMemory
-from inference.events import Device, MemoryEstimate, Quantization
-from inference.models import architecture, exceptions
+from inference.events import Device, MemoryEstimate, Quantization, RopeScaling
+from inference.models import architecture, exceptions, rope
 from inference.models.checkpoints import TensorHeader
 from inference.models.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
 from inference.models.packing import bytes_held, stored_method, stored_quantization
@@ -63,6 +63,7 @@ def plan(
     device: Device,
     context_length: int | None,
     free: int | None = None,
+    scaling: RopeScaling | None = None,
 ) -> LoadPlan:
     """Choose precision and context for a model as :func:`inference.loading.load` does.
 
@@ -72,6 +73,7 @@ def plan(
         device: "auto" takes the GPUs if there are any.
         context_length: None: the model's own, or as much of it as fits comfortably.
         free: Free bytes; None measures them.
+        scaling: Stretches the model's own context.
     """
     place = machine.choose_device(device)
     free = machine.free_memory(place) if free is None else free
@@ -89,7 +91,11 @@ def plan(
         if DTYPE_BYTES[half] < DTYPE_BYTES[dtype]:
             dtype = half
             notes.append(f"Kept in {half}, because float32 does not fit into memory; it is slower on a CPU.")
-    own = architecture.context_length(files.text_config)
+    trained = architecture.context_length(files.text_config)
+    if scaling is not None:
+        rope.check(scaling)
+        notes.append(rope.warning(trained, scaling))
+    own = rope.stretched(trained, scaling)
     context = min(context_length or own, own)
     overhead = overhead_bytes(files, dtype, place) + copy_bytes(files, quantization, dtype, place)
     base = weight_bytes(files, quantization, dtype, place) + overhead

@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from inference.events import Device, ModelEntry, ModelInspected, ModelLoaded, Progress, Quantization
+from inference.events import (
+    Device,
+    ModelEntry,
+    ModelInspected,
+    ModelLoaded,
+    Progress,
+    Quantization,
+    RopeScaling,
+)
 from views.models.faults import Fault
 from views.models.format import format_bytes
 
@@ -27,6 +35,7 @@ class LoadChoice:
     quantization: Quantization = "none"
     device: Device = "auto"
     context_length: int | None = None
+    rope: RopeScaling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
