@@ -57,6 +57,7 @@ class Documents(QObject):
             model=models.library,
             passwords=passwords,
             faults=faults,
+            store=lambda: models.settings.settings.library_store,
             parent=self,
         )
         self.asking = AskingController(

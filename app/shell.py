@@ -68,6 +68,7 @@ class Shell(QObject):
             self._widgets.header.set_rate(None)
             self._widgets.chat.empty.set_state("no-model")
             return
+        self._widgets.sampling.bias.set_vocabulary(loaded.info.vocabulary)
         quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "
         self._widgets.header.set_model(loaded.info.name, quantization + format_bytes(loaded.memory.weights))
         self._widgets.header.set_context(0, loaded.context_length)
@@ -142,6 +143,15 @@ class Shell(QObject):
         path = QFileDialog.getExistingDirectory(self._widgets.window, "Add a folder of documents")
         if path:
             self._app.documents.add([path])
+
+    @Slot()
+    def choose_embedder(self) -> None:
+        """Let the user choose the embedder of the next library."""
+        path = QFileDialog.getExistingDirectory(
+            self._widgets.window, "Choose the folder of a sentence-transformers model"
+        )
+        if path:
+            self._app.models.library.set_next_embedder(path)
 
     @Slot()
     def open_picker(self) -> None:

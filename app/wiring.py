@@ -126,6 +126,7 @@ def _connect_documents(app: App) -> None:
     intents.find_requested.connect(pages.find)
     asking.answered.connect(pages.offer)
     libraries.opened.connect(pages.clear)
+    libraries.told.connect(app.shell.tell)
 
 
 def _connect_panels(app: App) -> None:
@@ -135,6 +136,8 @@ def _connect_panels(app: App) -> None:
     token.bias_requested.connect(app.shell.set_bias)
     token.example_requested.connect(app.examples.show_token)
     sampling.example_requested.connect(app.examples.show_reply)
+    sampling.bias.finder.wanted.connect(app.vocabulary.look_up)
+    app.vocabulary.found.connect(sampling.bias.finder.show_matches)
     monitor.example_requested.connect(app.examples.show_reply)
     monitor.export_requested.connect(app.shell.export_runs)
     app.models.focus.focus_changed.connect(app.shell.show_token_panel)

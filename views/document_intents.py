@@ -22,6 +22,15 @@ class DocumentIntents(QObject):
     #: Open a library, or make one of this name.
     library_chosen = Signal(str)
     library_made = Signal(str)
+    #: Give the open library another name.
+    library_renamed = Signal(str)
+    #: Delete the open library; what was made of its documents goes, the documents stay.
+    library_deleted = Signal()
+    #: Bring back the library that was deleted last; or let it go for good.
+    undo_delete_requested = Signal()
+    delete_settled = Signal()
+    #: Let the user choose the folder of the embedder of the next library.
+    choose_embedder_requested = Signal()
     pause_requested = Signal()
     resume_requested = Signal()
     #: Stop reading, and take out what is not read yet.

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLineEdit,
+    QMenu,
     QPushButton,
     QTableView,
     QVBoxLayout,
@@ -22,6 +23,7 @@ from inference.events import DocumentEntry
 from views.document_intents import DocumentIntents
 from views.drop_area import DropArea
 from views.index_progress import IndexProgressBar
+from views.library_parts import DeletedLibraryBar, EmbedderRow, embedder_words
 from views.models.library import LibraryModel
 from views.panel_parts import Ink, tool_button
 from views.theme import CAPTION, GRID, Theme
@@ -42,17 +44,24 @@ class LibraryPanel(QWidget):
         self.picker.textActivated.connect(intents.library_chosen)
         self.add = tool_button(theme, "new", "New library", "newLibrary")
         self.add.clicked.connect(self._begin_naming)
+        self.more = tool_button(theme, "more", "More about this library", "libraryMenu")
+        self.more.setPopupMode(self.more.ToolButtonPopupMode.InstantPopup)
+        self.more.setMenu(self._menu())
         self.name = QLineEdit()
         self.name.setObjectName("libraryName")
         self.name.setAccessibleName("Name of the new library")
         self.name.setPlaceholderText("Name, then Enter")
         self.name.returnPressed.connect(self._named)
         self.name.hide()
+        self._renaming = False
+        self.embedder = EmbedderRow(model, intents, theme)
+        self.deleted = DeletedLibraryBar(model, intents, theme)
         top = QHBoxLayout()
         top.setSpacing(GRID)
         top.addWidget(self.picker, 1)
         top.addWidget(self.name, 1)
         top.addWidget(self.add)
+        top.addWidget(self.more)
         self.drop = DropArea(intents, theme)
         self.progress = IndexProgressBar(model, intents, theme)
         self.table = _FileTable(model, intents)
@@ -71,6 +80,8 @@ class LibraryPanel(QWidget):
         column.setContentsMargins(3 * GRID, 3 * GRID, 3 * GRID, 2 * GRID)
         column.setSpacing(2 * GRID)
         column.addLayout(top)
+        column.addWidget(self.embedder)
+        column.addWidget(self.deleted)
         column.addWidget(self.drop)
         column.addWidget(self.progress)
         column.addWidget(self.table, 1)
@@ -98,6 +109,7 @@ class LibraryPanel(QWidget):
         if unreadable:
             words += f", {unreadable:,} not read"
         self.count.setText(words if entries else "")
+        self.count.setToolTip(f"Searched by meaning with {embedder_words(self._model.embedder)}")
         self.table.setVisible(bool(entries))
         self._column.setStretch(self._column.count() - 3, 0 if entries else 1)
         self._show_selected()
@@ -108,20 +120,42 @@ class LibraryPanel(QWidget):
         entry = selected[0] if len(selected) == 1 else None
         self.password.ask_for(entry if entry is not None and entry.reason == "password" else None)
 
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setObjectName("libraryMenuItems")
+        for name, words, slot in (
+            ("renameLibrary", "Rename…", self._begin_renaming),
+            ("deleteLibrary", "Delete this library", self._intents.library_deleted.emit),
+        ):
+            action = menu.addAction(words)
+            action.setObjectName(name)
+            action.triggered.connect(lambda _=False, slot=slot: slot())
+        return menu
+
     def _begin_naming(self) -> None:
-        naming = self.name.isHidden()
+        self._show_naming(self.name.isHidden(), renaming=False)
+
+    def _begin_renaming(self) -> None:
+        self._show_naming(True, renaming=True)
+        self.name.setText(self._model.current)
+        self.name.selectAll()
+
+    def _show_naming(self, naming: bool, *, renaming: bool) -> None:
+        self._renaming = renaming
+        self.name.setAccessibleName("New name of the library" if renaming else "Name of the new library")
         self.name.setVisible(naming)
         self.picker.setVisible(not naming)
+        self.embedder.setVisible(naming and not renaming)
         if naming:
             self.name.clear()
             self.name.setFocus()
 
     def _named(self) -> None:
         name = self.name.text().strip()
-        self.name.hide()
-        self.picker.show()
+        renaming = self._renaming
+        self._show_naming(False, renaming=False)
         if name:
-            self._intents.library_made.emit(name)
+            (self._intents.library_renamed if renaming else self._intents.library_made).emit(name)
 
 
 class _FileTable(QTableView):

@@ -68,6 +68,7 @@ class SettingsView(Sheet):
         self.score_prompt = QCheckBox("Also work out the probabilities of the prompt's tokens")
         self.load_last = QCheckBox("Load the model of last time at start")
         self.folders = QListWidget()
+        self.library_store = QLineEdit()
         self._paths: dict[str, QLineEdit] = {}
         page = ScrollPage()
         page.column.setContentsMargins(0, 0, 2 * GRID, 0)
@@ -75,6 +76,7 @@ class SettingsView(Sheet):
         self._build_window(page)
         self._build_replies(page)
         self._build_models(page)
+        self._build_documents(page)
         self._build_paths(page)
         page.column.addStretch(1)
         settings.changed.connect(self._show)
@@ -130,6 +132,23 @@ class SettingsView(Sheet):
         row.addWidget(remove)
         row.addStretch(1)
         page.column.addLayout(row)
+
+    def _build_documents(self, page: ScrollPage) -> None:
+        self.library_store.setObjectName("libraryStore")
+        self.library_store.setAccessibleName("Where new libraries keep their passages")
+        self.library_store.setPlaceholderText("On this computer")
+        self.library_store.setToolTip(
+            "A folder, an object store (s3://bucket/folder) or a LanceDB server (db://name); empty: on this "
+            "computer. Libraries that are there already stay where they are."
+        )
+        self.library_store.editingFinished.connect(
+            lambda: self._settings.update(library_store=self.library_store.text().strip())
+        )
+        page.column.addSpacing(2 * GRID)
+        page.column.addWidget(heading("Documents", self._theme))
+        form = _new_form()
+        form.addRow("New libraries keep their passages", self.library_store)
+        page.column.addLayout(form)
 
     def _build_paths(self, page: ScrollPage) -> None:
         page.column.addSpacing(2 * GRID)
@@ -188,6 +207,8 @@ class SettingsView(Sheet):
             self.folders.clear()
             self.folders.addItems(list(settings.model_folders))
         self._remove.setEnabled(self.folders.currentRow() >= 0)
+        if not self.library_store.hasFocus():
+            self.library_store.setText(settings.library_store)
         for name, path in self._paths.items():
             path.setText(getattr(settings, name))
             path.setCursorPosition(0)

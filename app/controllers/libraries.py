@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -12,6 +13,8 @@ from app.libraries import FIRST, LibraryFolders, clean_name
 from inference.events import (
     ENDINGS,
     Cancelled,
+    CloseLibraryRequest,
+    DeleteLibraryRequest,
     DocumentIndexed,
     Event,
     Failed,
@@ -23,6 +26,8 @@ from inference.events import (
 )
 from inference.running import RunHandle, new_run_id
 from views.models.library import LibraryModel
+
+BUILTIN = "builtin"
 
 #: Passwords of protected documents by path: typed once, kept while the app runs, never stored.
 Passwords = dict[str, str]
@@ -41,6 +46,7 @@ class LibrariesController(QObject):
         model: What is shown.
         passwords: Filled here.
         faults: Told of what went wrong.
+        store: Says where new libraries keep their passages; see ``LibraryRequest``.
     """
 
     #: Another library is open.
@@ -56,6 +62,7 @@ class LibrariesController(QObject):
         model: LibraryModel,
         passwords: Passwords,
         faults: FaultReporter,
+        store: Callable[[], str] = str,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -65,6 +72,10 @@ class LibrariesController(QObject):
         self._model = model
         self._passwords = passwords
         self._faults = faults
+        self._store = store
+        self._made_with = BUILTIN
+        self._then: Callable[[], None] | None = None
+        self._aside: tuple[str, Path] | None = None
         self._opening: RunHandle | None = None
         self._reading: RunHandle | None = None
         self._add: list[str] = []
@@ -80,6 +91,7 @@ class LibrariesController(QObject):
     def start(self, name: str = "") -> None:
         """Open the library of this name, or the first one, if none is open."""
         if self._model.state == "closed":
+            self.settle_delete()  # what was deleted just before the app was closed
             names = self._folders.names()
             self._open(name if name in names else names[0] if names else FIRST)
 
@@ -92,8 +104,110 @@ class LibrariesController(QObject):
     @Slot(str)
     def make(self, name: str) -> None:
         """Make a library and open it."""
-        if name := clean_name(name):
+        if (name := clean_name(name)) and name not in self._folders.names():
+            self._made_with = self._model.next_embedder
+            self._open(name)
+        elif name:
             self.choose(name)
+        self._model.set_next_embedder(BUILTIN)
+
+    @Slot(str)
+    def rename(self, name: str) -> None:
+        """Give the open library another name."""
+        old, name = self._model.current, clean_name(name)
+        taken = {known.casefold() for known in self._folders.names() if known != old}
+        if name.casefold() in taken:
+            self.told.emit(f"There is a library named “{name}” already.")
+        elif name and name != old:
+            self._close_then(lambda: self._rename(old, name))
+
+    @Slot()
+    def delete(self) -> None:
+        """Delete the open library; :meth:`undo_delete` brings it back until the next one is deleted."""
+        self.settle_delete()
+        name = self._model.current
+        self._close_then(lambda: self._set_aside(name))
+
+    @Slot()
+    def undo_delete(self) -> None:
+        """Bring back the library that was deleted last."""
+        if self._aside is None:
+            return
+        (name, folder), self._aside = self._aside, None
+        self._model.set_deleted("")
+        back = name if name not in self._folders.names() else f"{name} (back)"
+        try:
+            self._folders.bring_back(folder, back)
+        except OSError as error:
+            self._report("brought back", error)
+            return
+        self._open(back)
+
+    @Slot()
+    def settle_delete(self) -> None:
+        """Let go for good of every library that was deleted."""
+        self._aside = None
+        self._model.set_deleted("")
+        for folder in self._folders.aside():
+            request = DeleteLibraryRequest(run_id=new_run_id(), library=str(folder))
+            self._indexer.submit(request, self._hear_failure)
+
+    def _rename(self, old: str, name: str) -> None:
+        try:
+            self._folders.rename(old, name)
+        except OSError as error:
+            self._report("renamed", error)
+            name = old
+        self._open(name)
+
+    def _set_aside(self, name: str) -> None:
+        try:
+            self._aside = (name, self._folders.set_aside(name))
+        except OSError as error:
+            self._report("deleted", error)
+            self._open(name)
+            return
+        names = self._folders.names()
+        self._open(names[0] if names else FIRST)
+        self._model.set_deleted(name)
+
+    def _close_then(self, then: Callable[[], None]) -> None:
+        """Let go of the open library's files, first where it is read and then where it is searched."""
+        self._leave()
+        self._model.set_state("opening")
+        self._then = then
+        self._indexer.submit(CloseLibraryRequest(run_id=new_run_id(), library=self.folder), self._closed_once)
+
+    def _closed_once(self, events: tuple[Event, ...]) -> None:
+        if isinstance(events[-1], ENDINGS):
+            request = CloseLibraryRequest(run_id=new_run_id(), library=self.folder)
+            self._reader.submit(request, self._closed_twice)
+
+    def _closed_twice(self, events: tuple[Event, ...]) -> None:
+        then, self._then = self._then, None
+        if isinstance(events[-1], ENDINGS) and then is not None:
+            then()
+
+    def _hear_failure(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, Failed):
+                self._faults.report_failed(event)
+
+    def _report(self, what: str, error: OSError) -> None:
+        self._faults.report(
+            kind="unreadable-file",
+            message=f"The library can't be {what}: {error.strerror}.",
+            hint="Close other programs that use its folder, and try again.",
+        )
+
+    def _leave(self) -> None:
+        """Do nothing more with the open library."""
+        self._reader.drop(self._opening)
+        self._indexer.drop(self._reading)
+        self._reading = None
+        self._add, self._remove = [], []
+        self._model.set_progress(None)
+        self.opened.emit()
 
     def _open(self, name: str) -> None:
         self._reader.drop(self._opening)
@@ -106,7 +220,10 @@ class LibrariesController(QObject):
         self._model.set_progress(None)
         self._model.set_names(sorted(names, key=str.casefold), name)
         self._model.set_state("opening")
-        request = LibraryRequest(run_id=new_run_id(), library=self.folder)
+        request = LibraryRequest(
+            run_id=new_run_id(), library=self.folder, embedder=self._made_with, store=self._store()
+        )
+        self._made_with = BUILTIN
         self._opening = self._reader.submit(request, self._on_opened)
         self.opened.emit()
 
@@ -208,3 +325,4 @@ class LibrariesController(QObject):
         if Path(event.library) == Path(self.folder).expanduser().resolve():
             self._model.documents.reset(event.documents)
             self._model.set_passages(event.passages)
+            self._model.set_embedder(event.embedder)

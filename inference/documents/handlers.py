@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from inference.documents.libraries import Libraries
 from inference.events import (
     AskRequest,
+    CloseLibraryRequest,
+    DeleteLibraryRequest,
     Event,
     FindTextRequest,
     IndexRequest,
@@ -28,7 +30,20 @@ def open_library(session: Session, request: LibraryRequest, handle: RunHandle) -
     """What is in a library -> LibraryOpened."""
     from inference.documents.indexing import library_opened
 
-    yield library_opened(_libraries(session).open(request.library), request.run_id)
+    library = _libraries(session).open(request.library, embedder=request.embedder, store=request.store)
+    yield library_opened(library, request.run_id)
+
+
+def close_library(session: Session, request: CloseLibraryRequest, handle: RunHandle) -> Iterator[Event]:
+    """Let go of a library's files."""
+    _libraries(session).forget(request.library)
+    yield from ()
+
+
+def delete_library(session: Session, request: DeleteLibraryRequest, handle: RunHandle) -> Iterator[Event]:
+    """Delete a library."""
+    _libraries(session).delete(request.library)
+    yield from ()
 
 
 def index(session: Session, request: IndexRequest, handle: RunHandle) -> Iterator[Event]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,8 @@ import filelock
 from inference.documents.embedding import BUILTIN, BUILTIN_SHA256, Embedder, embedder_folder
 from inference.documents.ledger import FORMAT, Ledger
 from inference.documents.passages import OVERLAP_TOKENS, PASSAGE_TOKENS
-from inference.documents.store import PassageStore
-from inference.errors import InvalidRequest, ModelUnsupported, UnreadableFile
+from inference.documents.store import TABLE, PassageStore
+from inference.errors import InferenceError, InvalidRequest, ModelUnsupported, UnreadableFile
 
 LEDGER_FILE = "library.db"
 STORE_FOLDER = "store"
@@ -30,11 +32,11 @@ class Library:
         embedder: What makes vectors, for passages and for questions.
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, *, uri: str | None = None) -> None:
+    def __init__(self, folder: Path, embedder: Embedder, *, uri: str = "") -> None:
         self.folder = folder
         self.embedder = embedder
         self.ledger = Ledger(folder / LEDGER_FILE)
-        self._uri = uri or str(folder / STORE_FOLDER)
+        self._uri, self._table = self._place(uri)
         self._store: PassageStore | None = None
         self._lock = threading.Lock()
         self._check_facts()
@@ -44,7 +46,7 @@ class Library:
         """The passages; opened on first use."""
         with self._lock:
             if self._store is None:
-                self._store = PassageStore(self._uri, self.embedder.dimensions)
+                self._store = PassageStore(self._uri, self.embedder.dimensions, self._table)
             return self._store
 
     @contextlib.contextmanager
@@ -70,6 +72,20 @@ class Library:
     def close(self) -> None:
         """Close its files."""
         self.ledger.close()
+
+    def drop_store(self) -> None:
+        """Delete the passages where they are kept elsewhere."""
+        if self._uri != str(self.folder / STORE_FOLDER):
+            self.store.drop()
+
+    def _place(self, uri: str) -> tuple[str, str]:
+        """Where the passages are: URI and name of the table. A place that others share has one for each."""
+        if self.ledger.fact("format") is None and uri:
+            self.ledger.set_fact("store", uri)
+            self.ledger.set_fact("table", f"passages-{secrets.token_hex(8)}")
+        return self.ledger.fact("store") or str(self.folder / STORE_FOLDER), self.ledger.fact(
+            "table"
+        ) or TABLE
 
     def _check_facts(self) -> None:
         """Write down what a new library is made with; refuse one that was made in another way."""
@@ -105,22 +121,51 @@ class Libraries:
         self._embedders: dict[str, Embedder] = {}
         self._lock = threading.Lock()
 
-    def open(self, folder: str, *, embedder: str = BUILTIN) -> Library:
-        """The library in ``folder``, which is made if it is not there; an old one keeps the embedder it has.
+    def open(self, folder: str, *, embedder: str = BUILTIN, store: str = "") -> Library:
+        """The library in ``folder``, which is made if it is not there; an old one keeps the embedder and the
+        place of its passages that it has.
 
         Raises:
             UnreadableFile: The folder can't be made or written.
+            ModelNotFound: There is no such embedder.
         """
         path = Path(folder).expanduser().resolve()
         with self._lock:
             library = self._open.get(path)
             if library is None:
+                name = known_embedder(path) or embedder
+                embedder_folder(name)
                 try:
                     path.mkdir(parents=True, exist_ok=True)
                 except OSError as error:
                     raise UnreadableFile(f"The library {path} can't be made: {error.strerror}.") from error
-                library = self._open[path] = Library(path, self._embedder(known_embedder(path) or embedder))
+                library = self._open[path] = Library(path, self._embedder(name), uri=store)
             return library
+
+    def forget(self, folder: str) -> None:
+        """Close the library in ``folder``, if it is open."""
+        with self._lock:
+            library = self._open.pop(Path(folder).expanduser().resolve(), None)
+        if library is not None:
+            library.close()
+
+    def delete(self, folder: str) -> None:
+        """Delete the library in ``folder``, and its passages where they are kept elsewhere. A folder that
+        holds no library is left alone.
+
+        Raises:
+            UnreadableFile: It can't be deleted.
+        """
+        path = Path(folder).expanduser().resolve()
+        if not (path / LEDGER_FILE).is_file():
+            return
+        with contextlib.suppress(InferenceError):  # one that can't be opened can still be deleted
+            self.open(folder).drop_store()
+        self.forget(folder)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise UnreadableFile(f"The library {path} can't be deleted: {error.strerror}.") from error
 
     def adopt(self, library: Library) -> None:
         """Take in a library that is open already."""

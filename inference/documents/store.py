@@ -49,15 +49,18 @@ class StoredPassage:
 
 
 class PassageStore:
-    """The table of one library. ``uri`` is a folder, an object store or a LanceDB server."""
+    """The table of one library. ``uri`` is a folder, an object store or a LanceDB server; several libraries
+    may share it, each with a table of its own.
+    """
 
-    def __init__(self, uri: str, dimensions: int) -> None:
+    def __init__(self, uri: str, dimensions: int, table: str = TABLE) -> None:
         # Its hints about small tables are for developers; read when the library is loaded.
         os.environ.setdefault("LANCE_LOG", "error")
         import lancedb
         import pyarrow as pa
 
         self._dimensions = dimensions
+        self._name = table
         self._db = lancedb.connect(uri)
         self._schema = pa.schema(
             [
@@ -75,9 +78,13 @@ class PassageStore:
                 pa.field("vector", pa.list_(pa.float32(), dimensions)),
             ]
         )
-        self._table: Any = self._db.create_table(TABLE, schema=self._schema, exist_ok=True)
+        self._table: Any = self._db.create_table(table, schema=self._schema, exist_ok=True)
         if not self._indices():
             self._index_terms()
+
+    def drop(self) -> None:
+        """Delete the table."""
+        self._db.drop_table(self._name)
 
     def refresh(self) -> None:
         """See what others have written."""

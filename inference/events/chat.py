@@ -170,6 +170,31 @@ class ControlsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindTokensRequest(Request):
+    """The tokens of the loaded model whose text holds ``text`` (or ``#`` and an id) -> [TokensFound]."""
+
+    text: str
+    limit: int = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundToken:
+    """A token of the vocabulary and its text."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensFound(Event):
+    """What a text may mean, the best match first."""
+
+    event: ClassVar[str] = "tokens-found"
+    text: str
+    matches: tuple[FoundToken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRendered(Event):
     """The chat template's text and how many tokens it is."""
 

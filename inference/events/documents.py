@@ -16,7 +16,27 @@ SearchMode = Literal["both", "vectors", "words"]
 class LibraryRequest(Request):
     """What is in a library of documents -> :class:`LibraryOpened`. ``library`` is its folder, made if it is
     new.
+
+    ``embedder`` ("builtin" or a sentence-transformers folder) and ``store`` are fixed once a library is made;
+    ``store`` is where its passages are kept: a folder, the URI of an object store (s3://...) or of a LanceDB
+    server (db://...); empty: in the library's own folder.
     """
+
+    library: str
+    embedder: str = "builtin"
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseLibraryRequest(Request):
+    """Let go of a library's files, so that its folder can be moved -> nothing."""
+
+    library: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteLibraryRequest(Request):
+    """Delete a library with all that was made of its documents, which stay where they are -> nothing."""
 
     library: str
 

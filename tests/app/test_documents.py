@@ -22,6 +22,8 @@ from inference.events import (
     Answer,
     AskRequest,
     CitationMark,
+    CloseLibraryRequest,
+    DeleteLibraryRequest,
     DocumentEntry,
     DocumentIndexed,
     Event,
@@ -81,7 +83,10 @@ class Shelf:
             SearchRequest: self.search,
             AskRequest: self.ask,
             RenderPageRequest: self.render,
-            WarmPagesRequest: lambda request, handle: iter(()),
+            **dict.fromkeys(
+                (WarmPagesRequest, CloseLibraryRequest, DeleteLibraryRequest),
+                lambda request, handle: iter(()),
+            ),
             PageTextRequest: self.characters,
             FindTextRequest: self.find,
         }
@@ -614,6 +619,71 @@ def test_there_can_be_several_libraries_and_the_last_one_is_opened_again(
     folder.mkdir(parents=True)
     app.widgets.window.close()
     assert start().models.library.current == "Contracts 2026"
+
+
+def pick(app: App, name: str) -> None:
+    """Choose from the menu of the library."""
+    (action,) = [one for one in child(app, "libraryMenu").menu().actions() if one.objectName() == name]
+    action.trigger()
+
+
+def make_library(app: App, qtbot: Any, name: str) -> None:
+    """Make a library, whose folder the scripted session leaves to the test."""
+    qtbot.mouseClick(child(app, "newLibrary"), Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(child(app, "libraryName"), name)
+    qtbot.keyClick(child(app, "libraryName"), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: (app.models.library.current, app.models.library.state) == (name, "idle"))
+    Path(app.documents.libraries.folder).mkdir(parents=True)
+
+
+def test_a_library_is_renamed_deleted_and_brought_back(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any
+) -> None:
+    app = start()
+    library = app.models.library
+    make_library(app, qtbot, "Old")
+    pick(app, "renameLibrary")
+    assert child(app, "libraryName").text() == "Old"
+    child(app, "libraryName").setText("New")
+    qtbot.keyClick(child(app, "libraryName"), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: (library.current, library.state) == ("New", "idle"))
+    assert "Old" not in library.names
+    folder = Path(app.documents.libraries.folder)
+    assert folder.is_dir()
+    (folder / "kept").touch()
+    pick(app, "deleteLibrary")
+    qtbot.waitUntil(lambda: library.state == "idle" and library.current != "New")
+    assert child(app, "deletedLibraryBar").isVisible()
+    assert not folder.exists()
+    qtbot.mouseClick(child(app, "undoDeleteLibrary"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: (library.current, library.state) == ("New", "idle"))
+    assert (folder / "kept").exists()
+    assert not fake_session.of(DeleteLibraryRequest)
+    pick(app, "deleteLibrary")
+    qtbot.waitUntil(lambda: library.state == "idle" and library.current != "New")
+    app.widgets.document_intents.delete_settled.emit()
+    qtbot.waitUntil(lambda: len(fake_session.of(DeleteLibraryRequest)) == 1)
+    assert "New" in fake_session.of(DeleteLibraryRequest)[0].library
+    assert not child(app, "deletedLibraryBar").isVisible()
+
+
+def test_a_new_library_takes_the_embedder_and_the_place_that_were_chosen(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any
+) -> None:
+    app = start()
+    field = child(app, "libraryStore")
+    field.setText(" s3://bucket/books ")
+    field.editingFinished.emit()
+    qtbot.mouseClick(child(app, "newLibrary"), Qt.MouseButton.LeftButton)
+    assert child(app, "nextEmbedder").text() == "By meaning with all-MiniLM-L6-v2 (built in)"
+    app.models.library.set_next_embedder("/models/bge-small")
+    assert child(app, "nextEmbedder").text() == "By meaning with bge-small"
+    qtbot.keyClicks(child(app, "libraryName"), "Law")
+    qtbot.keyClick(child(app, "libraryName"), Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: (app.models.library.current, app.models.library.state) == ("Law", "idle"))
+    request = fake_session.of(LibraryRequest)[-1]
+    assert (request.embedder, request.store) == ("/models/bge-small", "s3://bucket/books")
+    assert app.models.library.next_embedder == "builtin"
 
 
 def test_the_docks_make_room_for_documents_and_come_back(start: Start, shelf: Shelf) -> None:

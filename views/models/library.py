@@ -104,6 +104,11 @@ class LibraryModel(QObject):
     Signals:
         changed: Another library, state, or count of passages.
         progressed: How far reading is: an :class:`~inference.events.IndexProgress`, or None.
+
+    Attributes:
+        embedder: What the open library is searched by meaning with: "builtin", or a folder.
+        next_embedder: The same of the next library that is made.
+        deleted: Name of the library that was deleted last and can be brought back; empty: none.
     """
 
     changed = Signal()
@@ -116,6 +121,8 @@ class LibraryModel(QObject):
         self.current = ""
         self.state: LibraryState = "closed"
         self.passages = 0
+        self.embedder = self.next_embedder = "builtin"
+        self.deleted = ""
         self.progress: IndexProgress | None = None
 
     def set_names(self, names: Iterable[str], current: str) -> None:
@@ -133,6 +140,24 @@ class LibraryModel(QObject):
         """Say how many passages can be searched."""
         if passages != self.passages:
             self.passages = passages
+            self.changed.emit()
+
+    def set_embedder(self, embedder: str) -> None:
+        """Say what the open library is searched by meaning with."""
+        if embedder != self.embedder:
+            self.embedder = embedder
+            self.changed.emit()
+
+    def set_next_embedder(self, embedder: str) -> None:
+        """Choose what the next library is searched by meaning with."""
+        if embedder != self.next_embedder:
+            self.next_embedder = embedder
+            self.changed.emit()
+
+    def set_deleted(self, name: str) -> None:
+        """Say which library can be brought back."""
+        if name != self.deleted:
+            self.deleted = name
             self.changed.emit()
 
     def set_progress(self, progress: IndexProgress | None) -> None:

@@ -27,6 +27,8 @@ class Settings:
         model_folders: Folders that are searched for models.
         load_last_model: Whether the model of last time is loaded at start.
         last_model: Source of that model; not shown.
+        library_store: Where new libraries of documents keep their passages: a folder, the URI of an object
+            store or of a LanceDB server; empty: in the app's data folder.
         model_cache: The Hugging Face cache; shown, not changed here.
         data_folder: Where conversations and settings are; shown, not changed here.
         log_file: The log; shown, not changed here.
@@ -41,6 +43,7 @@ class Settings:
     model_folders: tuple[str, ...] = ()
     load_last_model: bool = True
     last_model: str = "builtin"
+    library_store: str = ""
     model_cache: str = ""
     data_folder: str = ""
     log_file: str = ""

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.documents.libraries import Library
+from inference.documents.indexing import index
+from inference.documents.libraries import Libraries, Library
 from inference.documents.records import Record
 from inference.documents.retrieval import retrieve
 from inference.documents.terms import terms
-from inference.errors import InvalidRequest, RunCancelled
+from inference.errors import InvalidRequest, ModelNotFound, RunCancelled
 from inference.events import DocumentIndexed, IndexProgress, IndexRequest, LibraryOpened
 from inference.running import RunHandle
 from inference.session import Session
@@ -135,6 +136,36 @@ def test_progress_counts_up_to_all_files_and_pages(shelf, prose_pdf) -> None:  #
     assert (steps[-1].files_done, steps[-1].files_total) == (3, 3)
     assert (steps[-1].pages_done, steps[-1].passages_done) == (6, 6)
     assert [step.pages_done for step in steps] == sorted(step.pages_done for step in steps)
+
+
+def test_libraries_can_keep_their_passages_in_one_other_place(tmp_path: Path, prose_pdf) -> None:  # type: ignore[no-untyped-def]
+    libraries, place = Libraries(), str(tmp_path / "elsewhere")
+    opened = [libraries.open(str(tmp_path / name), store=place) for name in ("one", "two")]
+    for library, animal in zip(opened, ("fox", "owl"), strict=True):
+        file = prose_pdf(f"{animal}.pdf", [f"The {animal} lives in the forest."])
+        list(index(library, IndexRequest(run_id=1, library="", add=(str(file),)), RunHandle(1)))
+    libraries.close()
+    again = libraries.open(str(tmp_path / "one"))  # it remembers the place
+    assert [hit.text for hit in retrieve(again, "forest", limit=5).hits] == ["The fox lives in the forest."]
+    assert not (tmp_path / "one" / "store").exists()
+    libraries.delete(str(tmp_path / "one"))
+    assert not (tmp_path / "one").exists()
+    left = libraries.open(str(tmp_path / "two"))
+    assert [hit.text for hit in retrieve(left, "forest", limit=5).hits] == ["The owl lives in the forest."]
+    assert len(list(Path(place).glob("*.lance"))) == 1
+    libraries.close()
+
+
+def test_only_libraries_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").touch()
+    Libraries().delete(str(tmp_path))
+    assert (tmp_path / "letters.txt").exists()
+
+
+def test_a_library_is_not_made_with_an_embedder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound):
+        Libraries().open(str(tmp_path / "new"), embedder=str(tmp_path / "nothing"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_runs_at_once_are_refused(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
