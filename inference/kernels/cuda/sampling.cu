@@ -137,17 +137,20 @@ __device__ float block_highest(float value, double* room) {
     return highest;
 }
 
-// Bitonic, descending.
+// Bitonic, descending. A warp's 32 neighbouring pairs with strides up to 32 lie in 64 places of its own.
 __device__ void sort_keys(u64* keys) {
+    __syncthreads();
     for (int size = 2; size <= CAPACITY; size <<= 1) {
         for (int stride = size >> 1; stride > 0; stride >>= 1) {
-            __syncthreads();
             for (int pair = threadIdx.x; pair < CAPACITY / 2; pair += THREADS) {
                 int low = 2 * pair - (pair & (stride - 1)), high = low + stride;
                 bool descending = (low & size) == 0;
                 u64 one = keys[low], other = keys[high];
                 if ((one < other) == descending) { keys[low] = other; keys[high] = one; }
             }
+            // The next stride is half of this one, or, after 1, as large as this size.
+            bool stays = (stride > 1 ? stride : size) <= 32;
+            if (stays) __syncwarp(); else __syncthreads();
         }
     }
     __syncthreads();
