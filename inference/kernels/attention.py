@@ -312,9 +312,8 @@ def _shared_bytes(size: int, warps: int, stages: int) -> int:
 
 
 def _layout(size: int, properties: object) -> tuple[int, int]:
-    """Warps and stages: the most that leaves room for two blocks on a multiprocessor, else what fits."""
+    """Warps and stages: many warps, so that few blocks have to be merged; the first that fits."""
     most = int(getattr(properties, "shared_memory_per_block_optin", 99 * 1024))
-    layouts = ((4, 3), (4, 2), (2, 2), (1, 2))
-    fitting = [each for each in layouts if _shared_bytes(size, *each) <= most - 1024]
-    two = [each for each in fitting if 2 * _shared_bytes(size, *each) <= most - 2048]
-    return (two or fitting)[0]
+    room = most - 4 * size * 8 - 2048
+    layouts = ((8, 2), (4, 2), (2, 2), (1, 2))
+    return next(each for each in layouts if _shared_bytes(size, *each) <= room)
