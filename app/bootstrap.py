@@ -26,6 +26,7 @@ from app.controllers.side_by_side import SideBySideController
 from app.controllers.steering import SteeringController
 from app.controllers.tracks import TracksController
 from app.controllers.two_prompts import TwoPromptsController
+from app.controllers.vocabulary import VocabularyController
 from app.desk import Desk
 from app.documents import Documents
 from app.engines import make_documents, make_engine, make_librarian
@@ -293,6 +294,7 @@ class App(QObject):
             faults=faults,
             parent=self,
         )
+        self.vocabulary = VocabularyController(desk=self.engine_desk, models=models.models, parent=self)
         self.model_loads = ModelsController(
             engine=self.engine_desk,
             librarian=self.librarian_desk,

@@ -21,6 +21,7 @@ from views.models.candidates import visible_token
 from views.models.controls import ControlsModel
 from views.panel_parts import heading, note
 from views.theme import GRID, Theme
+from views.token_finder import TokenFinder
 
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
 
@@ -131,6 +132,9 @@ class BiasEditor(QWidget):
     def __init__(self, controls: ControlsModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controls = controls
+        self.finder = TokenFinder(theme)
+        self.finder.chosen.connect(self._found)
+        self._texts: dict[int, str] = {}
         self.token_id = QSpinBox()
         self.token_id.setObjectName("logitBias")
         self.token_id.setAccessibleName("Token id")
@@ -155,7 +159,8 @@ class BiasEditor(QWidget):
         self.list.setFont(theme.mono())
         column = _column(self)
         column.addWidget(heading("Logit bias", theme))
-        column.addWidget(note("Right-click a candidate in the Token tab to add it by its text.", theme))
+        column.addWidget(note("Or right-click a candidate in the Token tab.", theme))
+        column.addWidget(self.finder)
         column.addLayout(_row(self.token_id, self.bias, self.add))
         column.addWidget(self.list)
         self.remove.setProperty("kind", "quiet")
@@ -176,7 +181,18 @@ class BiasEditor(QWidget):
         self.remove.setVisible(bool(rows))
 
     def _add(self) -> None:
-        self._controls.set_bias(self.token_id.value(), self.bias.value())
+        token_id = self.token_id.value()
+        self._controls.set_bias(token_id, self.bias.value(), self._texts.get(token_id, ""))
+
+    def _found(self, token_id: int, text: str) -> None:
+        self._texts[token_id] = text
+        self.token_id.setValue(token_id)
+        self.bias.setFocus()
+        self.bias.selectAll()
+
+    def set_vocabulary(self, size: int) -> None:
+        """Ids go from 0 to one less than this."""
+        self.token_id.setMaximum(max(0, size - 1))
 
     def _chosen(self) -> None:
         token_id = self.list.chosen()

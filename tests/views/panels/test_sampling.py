@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from inference.events import AttentionControl, SamplingControls
+from inference.events import AttentionControl, FoundToken, SamplingControls
 from views.models.candidates import StepModel
 from views.models.controls import CONTROL_SPECS, ControlsModel, Preset
 from views.models.settings import SettingsModel
@@ -266,3 +266,28 @@ def test_the_empty_panel_offers_an_example(panel: SamplingPanel, qtbot: QtBot) -
 
 def test_nothing_is_cut_off_at_the_inspectors_usual_width(panel: SamplingPanel) -> None:
     assert panel.widget().minimumSizeHint().width() <= panel.viewport().width()
+
+
+def test_a_token_is_found_by_its_text_and_biased(
+    panel: SamplingPanel, controls: ControlsModel, qtbot: QtBot
+) -> None:
+    finder = panel.bias.finder
+    with qtbot.waitSignal(finder.wanted) as wanted:
+        qtbot.keyClicks(finder, "cat")
+    assert wanted.args == ["cat"]
+    finder.show_matches("ca", [FoundToken(id=1, text="ca")])
+    assert finder.matches == ()
+    finder.show_matches("cat", [FoundToken(id=41, text=" cat"), FoundToken(id=7, text="catch")])
+    with qtbot.waitSignal(finder.chosen) as chosen:
+        qtbot.keyClick(finder, Qt.Key.Key_Return)
+    assert chosen.args == [41, " cat"]
+    qtbot.mouseClick(panel.findChild(QPushButton, "logitBiasAdd"), Qt.MouseButton.LeftButton)
+    assert controls.controls.logit_bias == ((41, -100.0),)
+    assert controls.token_text(41) == " cat"
+    qtbot.waitUntil(lambda: finder.text() == "")
+
+
+def test_ids_that_the_model_does_not_have_cannot_be_typed(panel: SamplingPanel) -> None:
+    panel.bias.set_vocabulary(100)
+    panel.bias.token_id.setValue(5000)
+    assert panel.bias.token_id.value() == 99
