@@ -48,11 +48,16 @@ class Budget:
         self._key = 4 * heads * size * element
         eager = getattr(config, "_attn_implementation", "sdpa") == "eager"
         self._pair = (2 * heads * 4 if eager else 0) + 4 * element
+        self._weight = heads * (4 + element)
         self._logit = int(config.vocab_size) * (element + 8)
 
     def row_bytes(self, queries: int, keys: int, kept: int) -> int:
         """What one reading takes: activations of its positions, one layer's keys, its masks, its logits."""
         return queries * self._position + keys * self._key + queries * keys * self._pair + kept * self._logit
+
+    def weight_bytes(self, queries: int, keys: int) -> int:
+        """What a layer's attention weights take, in float32 and in the model's own precision."""
+        return queries * keys * self._weight
 
     def rows(self, queries: int, keys: int, kept: int) -> int:
         """How many readings of this size make a batch; at least one."""
@@ -103,10 +108,14 @@ def in_batches(
             yield items[place : place + count], result
             place += count
             continue
-        # Outside the except block: the traceback held the tensors of the failed batch.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()  # outside the except block: the traceback held the tensors of the failed batch
+
+
+def give_back() -> None:
+    """Free what a computation that broke off has left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ from inference.attribution import first_order
 from inference.attribution.atman import suppress_each, suppression_cost
 from inference.attribution.segments import cut
 from inference.attribution.task import Cost, Scores, Task
-from inference.errors import NotAvailable
+from inference.errors import NotAvailable, OutOfMemory
 from inference.events import MethodSpec, ParameterSpec, SegmentSpan
 
 SPEC = MethodSpec(
@@ -105,8 +105,8 @@ def _estimates(task: Task) -> Iterator[Scores]:
             for part in first_order.score(task):
                 yield replace(part, preview=True, estimated=part.indices)
             return
-        except NotAvailable:
-            pass  # no gradients here: by sentences, then
+        except (NotAvailable, OutOfMemory):
+            pass  # no gradients here, or no room for them: by sentences, then
     groups = grouped(task)
     for part in suppress_each(_coarse(task, groups), range(len(groups))):
         yield _shares(task, groups, part)

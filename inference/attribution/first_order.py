@@ -23,7 +23,7 @@ from inference.attribution.gradients import (
     gradient_rows,
     gradient_tokens,
     gradients_in_turn,
-    must_recompute,
+    in_memory,
 )
 from inference.attribution.reader import Factors
 from inference.attribution.softmax_taps import SoftmaxTaps
@@ -56,15 +56,16 @@ SMALLEST_FACTOR = 0.01
 
 def cost(task: Task) -> Cost:
     """A forward and a backward pass (a backward pass for each target token where rows are asked for)."""
-    return gradient_tokens(task, passes=1)
+    return gradient_tokens(task, passes=1, weights=_follows_softmax(task))
 
 
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once."""
     every = tuple(range(len(task.segments)))
-    if task.suppression.mode == "log-additive" and task.setting("saturation", SPEC):
+    if _follows_softmax(task):
         try:
-            yield Scores(indices=every, values=_through_softmax(task))
+            values = in_memory(task, lambda recompute: _through_softmax(task, recompute), weights=True)
+            yield Scores(indices=every, values=values)
             return
         except NotAvailable as problem:
             if problem.message == NO_GRADIENTS:
@@ -75,7 +76,11 @@ def score(task: Task) -> Iterator[Scores]:
     yield Scores(indices=every, values=slopes @ steps.T)
 
 
-def _through_softmax(task: Task) -> Tensor:
+def _follows_softmax(task: Task) -> bool:
+    return task.suppression.mode == "log-additive" and bool(task.setting("saturation", SPEC))
+
+
+def _through_softmax(task: Task, recompute: bool) -> Tensor:
     """(rows, segments) scores with every softmax followed exactly."""
     related = task.suppression.similarity_threshold is not None
     taps = SoftmaxTaps(
@@ -87,9 +92,7 @@ def _through_softmax(task: Task) -> Tensor:
     )
     base = task.base_factors.unsqueeze(0).to(task.reader.device)
     factors = Factors(base, "log-additive", task.suppression.layers)
-    reading = task.reader.differentiable(
-        task.ids.clone(), task.rows, factors, recompute=must_recompute(task), taps=taps
-    )
+    reading = task.reader.differentiable(task.ids.clone(), task.rows, factors, recompute=recompute, taps=taps)
     with reading as logits:
         values = task.objective.values(logits)[0]
         if not values.requires_grad:  # no mask passed by; the plain estimate may still have a gradient
@@ -101,13 +104,15 @@ def derivatives(task: Task) -> Tensor:
     """(rows, N) derivatives of the objective with respect to the logarithm of each key's factor, where it
     is read.
     """
+    return in_memory(task, lambda recompute: _derivatives(task, recompute))
+
+
+def _derivatives(task: Task, recompute: bool) -> Tensor:
     suppression = task.suppression
     with torch.inference_mode(False), torch.enable_grad():
         point = task.base_factors.unsqueeze(0).to(task.reader.device).clone().requires_grad_(True)
         factors = Factors(point, suppression.mode, suppression.layers)
-        reading = task.reader.differentiable(
-            task.ids.clone(), task.rows, factors, recompute=must_recompute(task)
-        )
+        reading = task.reader.differentiable(task.ids.clone(), task.rows, factors, recompute=recompute)
         with reading as logits:
             slopes = gradient_rows(task, task.objective.values(logits)[0], point)
     return (slopes[:, 0] * point[0].detach()).float().cpu()

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
-from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute, segment_sums
+from inference.attribution.gradients import gradient_rows, gradient_tokens, in_memory, segment_sums
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec
 
@@ -31,13 +32,19 @@ def cost(task: Task) -> Cost:
 
 def score(task: Task) -> Iterator[Scores]:
     """All scores at once."""
+    by_token = in_memory(task, lambda recompute: _by_token(task, recompute))
+    yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, by_token))
+
+
+def _by_token(task: Task, recompute: bool) -> Tensor:
+    """(rows, tokens) dot products."""
     ids, base = task.ids, task.base_factors.unsqueeze(0)
     with torch.inference_mode(False), torch.enable_grad():
         embeddings = task.reader.embedding(ids.clone()).detach().clone().requires_grad_(True)
         reading = task.reader.differentiable(
-            ids, task.rows, task.steering_of(base), embeddings=embeddings, recompute=must_recompute(task)
+            ids, task.rows, task.steering_of(base), embeddings=embeddings, recompute=recompute
         )
         with reading as logits:
             slopes = gradient_rows(task, task.objective.values(logits)[0], embeddings)
-        by_token = (slopes[:, 0].float() * embeddings[0].detach().float()).sum(-1)
-    yield Scores(indices=tuple(range(len(task.segments))), values=segment_sums(task, by_token))
+        products: Tensor = (slopes[:, 0].float() * embeddings[0].detach().float()).sum(-1)
+    return products

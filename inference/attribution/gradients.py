@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from inference.attribution.budget import free_memory
+from inference.attribution.budget import free_memory, give_back, is_out_of_memory
 from inference.attribution.task import Cost, Task
-from inference.errors import NotAvailable
+from inference.errors import NotAvailable, OutOfMemory
+
+T = TypeVar("T")
 
 #: What is said where a model cannot be differentiated.
 NO_GRADIENTS = "Gradients are not available for this model: some of its layers have no backward pass."
@@ -55,20 +58,60 @@ def _no_gradients(details: str) -> NotAvailable:
     return NotAvailable(NO_GRADIENTS, hint="Choose AtMan or leave-one-out, which need none.", details=details)
 
 
-def gradient_tokens(task: Task, *, passes: int) -> Cost:
+def gradient_tokens(task: Task, *, passes: int, weights: bool = False) -> Cost:
     """The cost of ``passes`` forward passes with their backward passes; a backward pass counts as two
-    forward.
+    forward. ``weights``: attention weights are kept, too.
     """
     length = len(task.passage.read_ids)
     backward = task.rows if task.per_token else 1
-    layers = int(task.reader.model.config.get_text_config(decoder=True).num_hidden_layers)
-    memory = layers * task.budget.row_bytes(length, length, task.rows)
+    kept, recomputed = _memory(task, weights)
+    memory = recomputed if must_recompute(task, weights=weights) else kept
     return Cost(passes=passes, tokens=passes * length * (1 + 2 * backward), memory=memory)
 
 
-def must_recompute(task: Task) -> bool:
+def must_recompute(task: Task, *, weights: bool = False) -> bool:
     """Whether the activations of all layers would take more than half of the memory that is free."""
-    return gradient_tokens(task, passes=1).memory > free_memory(task.reader.device) // 2
+    return _memory(task, weights)[0] > free_memory(task.reader.device) // 2
+
+
+def _memory(task: Task, weights: bool) -> tuple[int, int]:
+    """Bytes of a gradient where all layers keep their activations, and where one layer at a time does."""
+    length = len(task.passage.read_ids)
+    config = task.reader.model.config.get_text_config(decoder=True)
+    layers, budget = int(config.num_hidden_layers), task.budget
+    layer = budget.row_bytes(length, length, task.rows)
+    if weights:
+        layer += budget.weight_bytes(length, length)
+    inputs = layers * length * int(config.hidden_size) * 4
+    return layers * layer, inputs + 3 * layer
+
+
+def in_memory(task: Task, work: Callable[[bool], T], *, weights: bool = False) -> T:
+    """Do work that needs a gradient; where memory runs out, once more with layers computed again.
+
+    Args:
+        task: The model and the passage.
+        work: Is told whether layers are to be computed again in the backward pass.
+        weights: Whether attention weights are kept as well.
+
+    Raises:
+        OutOfMemory: It does not fit even so.
+    """
+    problem = ""
+    for recompute in (True,) if must_recompute(task, weights=weights) else (False, True):
+        try:
+            return work(recompute)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = str(error)
+        give_back()  # outside the except block: the traceback held the tensors
+        task.budget.halvings += 1
+    raise OutOfMemory(
+        "A gradient through this prompt does not fit into memory.",
+        hint="Choose AtMan, which reads the prompt in as small parts as needed.",
+        details=problem,
+    )
 
 
 def segment_sums(task: Task, by_token: Tensor) -> Tensor:

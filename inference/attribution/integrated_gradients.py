@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inference.attribution.budget import in_batches
-from inference.attribution.gradients import gradient_rows, gradient_tokens, must_recompute, segment_sums
+from inference.attribution.gradients import gradient_rows, gradient_tokens, in_memory, segment_sums
 from inference.attribution.task import Cost, Scores, Task
 from inference.events import MethodSpec, ParameterSpec
 
@@ -56,14 +56,15 @@ def score(task: Task) -> Iterator[Scores]:
     """All scores after each step, as the steps so far make them; final after the last."""
     steps = int(task.setting("steps", SPEC))
     ids, base = task.ids, task.base_factors.unsqueeze(0)
-    recompute = must_recompute(task)
     with torch.inference_mode(False):
         embeddings = task.reader.embedding(ids.clone()).detach().clone()[0]
     way = embeddings - _baseline(task, embeddings)
     way[task.passage.length :] = 0.0
 
     def work(batch: Sequence[int]) -> Tensor:
-        (number,) = batch
+        return in_memory(task, lambda recompute: gradient(batch[0], recompute))
+
+    def gradient(number: int, recompute: bool) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
             left = 1.0 - (number + 0.5) / steps
             point = (embeddings - left * way).unsqueeze(0).requires_grad_(True)

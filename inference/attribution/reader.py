@@ -171,7 +171,12 @@ class Reader:
             if recompute:
                 stack.enter_context(recomputed_layers(self.model))
             if taps is not None:
-                taps.attach(self.model, factors.layers if factors is not None else None, stack)
+                taps.attach(
+                    self.model,
+                    factors.layers if factors is not None else None,
+                    stack,
+                    recomputed=recompute,
+                )
             yield self._steered(ids, keep, factors, 0, None, stack, embeddings)
 
     def _steered(

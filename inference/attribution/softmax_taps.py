@@ -22,6 +22,9 @@ from inference.attention_maps import attention_of, eager_attention
 from inference.attention_masks import decoder_layers
 from inference.errors import NotAvailable
 
+#: Bytes of float32 that are worked on at once.
+_AT_ONCE = 2**28
+
 #: Where all of a query's keys are suppressed Z is 0, and so is the numerator: such a query sees what it
 #: saw before.
 _SMALLEST = 1e-3
@@ -53,17 +56,27 @@ class SoftmaxTaps:
         owned = [(token, number) for number, tokens in enumerate(segments) for token in tokens]
         self._tokens = torch.tensor([token for token, _ in owned], device=device)
         self._owners = torch.tensor([number for _, number in owned], device=device)
+        # The tokens are mostly one stretch of text: no copy of it is needed then.
+        first = owned[0][0]
+        in_a_row = [token for token, _ in owned] == list(range(first, first + len(owned)))
+        self._stretch = slice(first, first + len(owned)) if in_a_row else None
         self._weights: dict[int, Tensor] = {}
+        self._recomputed = False
         self._total: Tensor | None = None
 
-    def attach(self, model: Any, layers: tuple[int, int] | None, stack: ExitStack) -> None:
+    def attach(
+        self, model: Any, layers: tuple[int, int] | None, stack: ExitStack, *, recomputed: bool = False
+    ) -> None:
         """Switch the model to eager attention and tap layers' masks and weights until the stack is left.
 
         Args:
             model: A causal language model.
             layers: First and last layer, both included; None is all.
             stack: What undoes it.
+            recomputed: Layers are computed again in the backward pass: weights are heard then, and kept no
+                longer than a layer takes.
         """
+        self._recomputed = recomputed
         stack.enter_context(eager_attention(model))
         heads = int(model.config.get_text_config(decoder=True).num_attention_heads)
         for number, layer in enumerate(decoder_layers(model)):
@@ -91,22 +104,27 @@ class SoftmaxTaps:
 
     def collect(self, number: int, slopes: Tensor) -> None:
         """Take in the derivatives (1, heads, queries, keys) by the scores of a layer."""
-        weights = self._weights.get(number)
+        take = self._weights.pop if self._recomputed else self._weights.get
+        weights = take(number, None)
         if weights is None:
             return
-        moved, mass = self._by_segment(slopes[0].float()), self._by_segment(weights[0].float())
-        part = (moved / (1.0 - mass).clamp(min=_SMALLEST)).sum((0, 1)).to(self.anchor.device)
-        self._total = part if self._total is None else self._total + part
+        size = max(1, _AT_ONCE // (4 * weights.shape[-1] * weights.shape[-2]))
+        for first in range(0, weights.shape[1], size):
+            heads = slice(first, first + size)
+            moved, mass = (self._by_segment(each[0, heads].float()) for each in (slopes, weights))
+            part = (moved / (1.0 - mass).clamp_(min=_SMALLEST)).sum((0, 1)).to(self.anchor.device)
+            self._total = part if self._total is None else self._total + part
 
     def _by_segment(self, values: Tensor) -> Tensor:
         """(heads, queries, keys) -> (heads, queries, segments), each key by what of it is lost."""
         if self._dense is not None:
             return values[..., : self._length] @ self._dense.to(values.device)
         tokens, owners = self._tokens.to(values.device), self._owners.to(values.device)
+        owned = values[..., tokens] if self._stretch is None else values[..., self._stretch]
         if len(tokens) == self._count:
-            return values[..., tokens] * self._lost
+            return owned * self._lost
         sums = values.new_zeros(*values.shape[:2], self._count)
-        return sums.index_add_(-1, owners, values[..., tokens]) * self._lost
+        return sums.index_add_(-1, owners, owned) * self._lost
 
     def _before(self, number: int, heads: int) -> Callable[..., Any]:
         def hook(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -122,6 +140,9 @@ class SoftmaxTaps:
 
     def _after(self, number: int) -> Callable[..., None]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
+            # A layer that will be computed again is heard when it is, within the backward pass.
+            if self._recomputed and torch._C._current_graph_task_id() == -1:
+                return
             found = [each for each in output if isinstance(each, Tensor) and each.dim() == 4]
             if found:
                 self._weights[number] = found[0].detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from inference.attention_masks import attention_masks, mask_layout
-from inference.attribution import atman, first_order, gradient_times_input, integrated_gradients
+from inference.attribution import (
+    atman,
+    coarse_to_fine,
+    first_order,
+    gradient_times_input,
+    gradients,
+    integrated_gradients,
+    softmax_taps,
+)
 from inference.attribution.task import Task
-from inference.errors import NotAvailable
+from inference.errors import NotAvailable, OutOfMemory
 from inference.steering import REMOVED
 
 
@@ -208,12 +216,86 @@ def test_layers_computed_again_give_the_same_gradients(
 ) -> None:
     methods = (first_order, gradient_times_input, integrated_gradients)
     plain = [scored(method, task(tiny_llama, "word", mode=mode)) for method in methods]
-    for method in methods:
-        monkeypatch.setattr(method, "must_recompute", lambda _: True)
+    monkeypatch.setattr(gradients, "must_recompute", lambda _, **__: True)
     for method, expected in zip(methods, plain, strict=True):
         found = scored(method, task(tiny_llama, "word", mode=mode))
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert not any("forward" in vars(module) for module in tiny_llama.modules())
+
+
+@pytest.fixture
+def short_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task, bool], list[bool]]:
+    """Let a task's gradients run out of memory; returns what was tried (whether layers are recomputed)."""
+
+    def make(made: Task, even_recomputed: bool) -> list[bool]:
+        plain, tried = made.reader.differentiable, []
+
+        @contextmanager
+        def short(*arguments: Any, recompute: bool = False, **more: Any) -> Iterator[Tensor]:
+            tried.append(recompute)
+            with plain(*arguments, recompute=recompute, **more) as logits:
+                if even_recomputed or not recompute:
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                yield logits
+
+        monkeypatch.setattr(made.reader, "differentiable", short)
+        return tried
+
+    return make
+
+
+@pytest.mark.parametrize("method", [first_order, gradient_times_input, integrated_gradients])
+def test_a_gradient_that_does_not_fit_is_computed_again_layer_by_layer(
+    method: Any, tiny_llama: Any, task: Any, scored: Any, short_of_memory: Any
+) -> None:
+    expected = scored(method, task(tiny_llama, "word"))
+    made = task(tiny_llama, "word")
+    tried = short_of_memory(made, False)
+    torch.testing.assert_close(scored(method, made), expected, atol=1e-5, rtol=1e-5)
+    assert tried[:2] == [False, True]
+    made = task(tiny_llama, "word")
+    short_of_memory(made, True)
+    with pytest.raises(OutOfMemory, match="gradient"):
+        scored(method, made)
+    assert not any("forward" in vars(module) for module in tiny_llama.modules())
+
+
+def test_coarse_to_fine_without_room_for_a_gradient_goes_by_sentences(
+    tiny_llama: Any, task: Any, scored: Any, short_of_memory: Any
+) -> None:
+    expected = scored(coarse_to_fine, task(tiny_llama, "token", settings={"coarse": "sentences"}))
+    made = task(tiny_llama, "token")
+    short_of_memory(made, True)
+    torch.testing.assert_close(scored(coarse_to_fine, made), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of_recomputed_layers_are_not_kept(
+    tiny_llama: Any, task: Any, scored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    plain = softmax_taps.SoftmaxTaps.collect
+
+    def collect(self: Any, number: int, slopes: Tensor) -> None:
+        kept.append(len(self._weights))
+        plain(self, number, slopes)
+
+    monkeypatch.setattr(softmax_taps.SoftmaxTaps, "collect", collect)
+    expected = scored(first_order, task(tiny_llama, "word"))
+    assert max(kept) == 3
+    kept.clear()
+    monkeypatch.setattr(gradients, "must_recompute", lambda _, **__: True)
+    monkeypatch.setattr(softmax_taps, "_AT_ONCE", 1)  # one head at a time, too
+    torch.testing.assert_close(scored(first_order, task(tiny_llama, "word")), expected, atol=1e-5, rtol=1e-5)
+    assert set(kept) == {1}
+
+
+def test_the_memory_of_a_gradient_counts_the_attention_weights(tiny_llama: Any, task: Any) -> None:
+    made = task(tiny_llama, "word")
+    length = len(made.passage.read_ids)
+    plain = gradients.gradient_tokens(made, passes=1).memory
+    more = gradients.gradient_tokens(made, passes=1, weights=True).memory
+    layers, heads = tiny_llama.config.num_hidden_layers, tiny_llama.config.num_attention_heads
+    assert more - plain == layers * heads * length**2 * 8
 
 
 def test_gradients_work_inside_inference_mode(tiny_llama: Any, task: Any, scored: Any) -> None:
