@@ -567,7 +567,9 @@ def _table() -> str:
         ).splitlines()
     ]
     lines += ["", head, "|" + " --- |" * (3 + len(COLUMNS)), *rows, ""]
-    lines += [f"{number}. {note[0].upper()}{note[1:]}" for note, number in notes.items()]
+    for note, number in notes.items():
+        words = note.removeprefix("not available: ")
+        lines.append(f"{number}. {words[0].upper()}{words[1:]}")
     return "\n".join(lines) + "\n"
 
 
