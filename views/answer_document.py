@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from PySide6.QtGui import QColor, QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 
-from inference.events import AnswerQuality
+from inference.events import AnswerQuality, CitationMark
 from views.models.answers import Turn
 from views.theme import BODY, CAPTION, GRID, READING, Theme, Tone
 
@@ -19,7 +19,11 @@ FIGURES = (
         "share of the sources' sentences that have to do with the question",
     ),
     ("answer_relevance", "Answer relevance", "how near the answer is to the question in meaning"),
-    ("faithfulness", "Faithfulness", "share of the answer's sentences that the sources support"),
+    (
+        "faithfulness",
+        "Faithfulness",
+        "how well the sources say what the answer says; not whether it is right",
+    ),
 )
 
 
@@ -44,7 +48,7 @@ class AnswerWriter:
             self._say(f"{turn.fault.message} ", tone="danger")
             self._say(turn.fault.hint, tone="muted")
         elif turn.answer is not None and not turn.answer.found:
-            self._not_found(turn)
+            self._not_found(number, turn)
         elif turn.text:
             self._answer(number, turn)
         else:
@@ -55,11 +59,17 @@ class AnswerWriter:
         if turn.answer is not None and turn.answer.found:
             self._notes(turn)
 
-    def _not_found(self, turn: Turn) -> None:
+    def _not_found(self, number: int, turn: Turn) -> None:
         self._say("This is not in the documents.", bold=True, size=READING)
         self._block(GRID)
         if turn.sources:
             self._say("The model read the passages below and found no answer in them.", tone="muted")
+            nearest = next((s for s in turn.sources if turn.answer and s.number == turn.answer.nearest), None)
+            if nearest is not None:
+                self._block(2 * GRID)
+                self._say("The most relevant sentence is: ", tone="muted")
+                self._say(f"“{' '.join((nearest.marked or nearest.text).split())}” ", size=READING)
+                self._link(f"[{nearest.number}]", f"source:{number}:{nearest.number}")
         else:
             words = "Nothing in this library is close enough to the question to answer from. "
             self._say(words + "The nearest passages are listed below. ", tone="muted")
@@ -81,7 +91,7 @@ class AnswerWriter:
             text = turn.text[start:end]
             cited = next((c for c in citations if c.start <= start and end <= c.end), None)
             if cited is not None:
-                self._link(text, f"source:{number}:{cited.number}")
+                self._link(text, f"source:{number}:{cited.number}", about=_about_mark(cited))
                 continue
             style = self._format(size=READING)
             doubt = next((u for u in turn.unsure if u.start <= start and end <= u.end), None)
@@ -103,6 +113,8 @@ class AnswerWriter:
         legend = []
         if any(not sentence.supported for sentence in answer.sentences):
             legend.append("waved: no source supports this sentence")
+        if any(mark.written for mark in answer.citations):
+            legend.append("coloured [n]: led to the source that says it")
         if turn.unsure:
             legend.append("dotted: the model was less than half sure")
         if legend:
@@ -141,8 +153,9 @@ class AnswerWriter:
     ) -> None:
         self._cursor.insertText(text, self._format(tone=tone, size=size, bold=bold, mono=mono))
 
-    def _link(self, text: str, address: str, *, size: int = READING) -> None:
-        style = self._format(tone="accent", size=size)
+    def _link(self, text: str, address: str, *, size: int = READING, about: str = "") -> None:
+        style = self._format(tone="warning" if about else "accent", size=size)
+        style.setToolTip(about)
         style.setAnchor(True)
         style.setAnchorHref(address)
         self._cursor.insertText(text, style)
@@ -156,6 +169,15 @@ class AnswerWriter:
         style.setFont(font)
         style.setForeground(color)
         return style
+
+
+def _about_mark(mark: CitationMark) -> str:
+    """What has to be said of a citation that was not right; empty if it was."""
+    if not mark.supported:
+        return "No source says this: the citation shows only what the model claimed to have read."
+    if mark.written:
+        return f"The model wrote [{mark.written}], which does not say this; [{mark.number}] does."
+    return ""
 
 
 def write_turns(cursor: QTextCursor, turns: Sequence[Turn], theme: Theme) -> None:

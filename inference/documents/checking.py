@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,81 +20,145 @@ if TYPE_CHECKING:
     from inference.documents.embedding import Vectors
     from inference.documents.libraries import Library
 
-_SUPPORTED = 0.6  # of a sentence's words in a source's sentence, or their cosine
+_SUPPORTED = 0.6
 _ON_TOPIC = 0.35  # cosine of a source's sentence with the question
+_FEW_TERMS = 7  # an answer of fewer says nothing without its question
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def check_answer(
     library: Library, run_id: int, question: str, text: str, sources: Sequence[Source]
 ) -> Answer:
-    """The answer with all that can be said about it."""
-    marks = prompting.find_citations(text, len(sources))
-    cited = {mark.number for mark in marks}
-    refused = prompting.is_refusal(text)
-    sentences = _Sentences(library, sources)
+    """The answer with all that can be said about it; citations that lead astray are mended."""
+    if prompting.is_refusal(text):
+        return Answer(
+            run_id=run_id, text=text, sources=tuple(sources), found=False, nearest=1 if sources else 0
+        )
+    sentences = _Sentences(library, sources, question)
+    text, marks, support = _mended(sentences, text, len(sources))
+    cited = {mark.number for mark in marks if mark.supported}
     quote = prompting.parse_reply(text, len(sources)).quote
-    asked, answered = library.embedder.embed([question, quote or question])
-    support = () if refused else tuple(sentences.support(text, marks))
+    answered = library.embedder.embed([quote or question])[0]
     return Answer(
         run_id=run_id,
         text=text,
         sources=tuple(
-            sentences.marked(source, quote, answered) if source.number in cited and not refused else source
+            sentences.marked(source, quote, answered) if source.cited else source
             for source in (replace(source, cited=source.number in cited) for source in sources)
         ),
-        citations=tuple(CitationMark(start=mark.start, end=mark.end, number=mark.number) for mark in marks),
+        citations=marks,
         sentences=support,
-        found=not refused,
-        quality=None
-        if refused
-        else AnswerQuality(
-            context_relevance=sentences.share_on_topic(asked),
-            answer_relevance=max(float(asked @ answered), 0.0),
-            faithfulness=float(np.mean([one.supported for one in support])) if support else 0.0,
+        quality=AnswerQuality(
+            context_relevance=sentences.share_on_topic(),
+            answer_relevance=max(float(sentences.asked @ answered), 0.0),
+            faithfulness=float(np.mean([one.support * one.supported for one in support])) if support else 0.0,
         ),
     )
 
 
-class _Sentences:
-    """The sentences of all sources, embedded once."""
+def _mended(
+    sentences: _Sentences, text: str, count: int
+) -> tuple[str, tuple[CitationMark, ...], tuple[SentenceSupport, ...]]:
+    """The text with each [n] led to a source that supports its sentence, its marks, and the support."""
+    written = prompting.find_citations(text, count)
+    new, at = "", 0
+    marks: list[CitationMark] = []
+    support: list[SentenceSupport] = []
+    for start, end in _with_marks(text, written):
+        own = [mark for mark in written if start <= mark.start < end]
+        bare = _without_marks(text, start, end, own)
+        shares = sentences.shares(bare) if any(letter.isalnum() for letter in bare) else {}
+        best = max(shares, key=lambda number: shares[number], default=0)
+        begins = len(new) + start - at
+        for mark in own:
+            astray = bool(shares) and shares.get(mark.number, 0.0) < _SUPPORTED
+            held = not shares or shares[best] >= _SUPPORTED
+            number = best if astray and held else mark.number
+            new += f"{text[at : mark.start]}[{number}]"
+            marks.append(
+                CitationMark(
+                    start=len(new) - len(f"[{number}]"),
+                    end=len(new),
+                    number=number,
+                    written=mark.number if number != mark.number else 0,
+                    supported=held,
+                )
+            )
+            at = mark.end
+        new += text[at:end]
+        at = end
+        if shares:
+            support.append(
+                SentenceSupport(
+                    start=begins,
+                    end=len(new),
+                    support=shares[best],
+                    source=best,
+                    supported=shares[best] >= _SUPPORTED,
+                )
+            )
+    return new + text[at:], tuple(marks), tuple(support)
 
-    def __init__(self, library: Library, sources: Sequence[Source]) -> None:
+
+def _with_marks(text: str, marks: Sequence[prompting.Citation]) -> list[tuple[int, int]]:
+    """The sentences of an answer; marks that stand after a full stop belong to what is before them."""
+    spans: list[tuple[int, int]] = []
+    for start, end in split_sentences(text):
+        if spans and not any(letter.isalnum() for letter in _without_marks(text, start, end, marks)):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    for index, (start, end) in enumerate(spans):
+        leading = [mark.end for mark in marks if start <= mark.start and not text[start : mark.start].strip()]
+        if index and leading:
+            spans[index - 1] = (spans[index - 1][0], leading[0])
+            spans[index] = (leading[0], end)
+    return spans
+
+
+class _Sentences:
+    """The sentences of all sources, embedded once, and what they have to do with the question."""
+
+    def __init__(self, library: Library, sources: Sequence[Source], question: str) -> None:
         self._library = library
         self._owners = [
             (source, start, end) for source in sources for start, end in split_sentences(source.text)
         ]
         texts = [source.text[start:end] for source, start, end in self._owners]
-        self._vectors: Vectors = library.embedder.embed(texts)
+        vectors = library.embedder.embed([question, *texts])
+        self.asked, self._vectors = vectors[0], vectors[1:]
         self._words = [set(terms(text)) for text in texts]
+        self._numbers = [_numbers(text) for text in texts]
+        self._relations = self._related()
 
-    def share_on_topic(self, asked: Vectors) -> float:
-        """Which share of the sentences has to do with a question."""
-        return float(np.mean(self._vectors @ asked >= _ON_TOPIC)) if self._owners else 0.0
+    def share_on_topic(self) -> float:
+        """Which share of the sentences has to do with the question."""
+        return float(np.mean(self._vectors @ self.asked >= _ON_TOPIC)) if self._owners else 0.0
 
-    def support(self, text: str, marks: Sequence[prompting.Citation]) -> list[SentenceSupport]:
-        """How well each sentence of an answer is supported; a sentence that is only a mark counts for
-        nothing.
-        """
-        found = []
-        for start, end in split_sentences(text):
-            bare = _without_marks(text, start, end, marks)
-            if not any(letter.isalnum() for letter in bare):
-                continue
-            share, source = self._best(bare)
-            found.append(
-                SentenceSupport(
-                    start=start, end=end, support=share, source=source.number, supported=share >= _SUPPORTED
-                )
-            )
+    def _related(self) -> Vectors:
+        """How much each sentence or its neighbour is about the question, beside the one that is most."""
+        cosines = np.maximum(self._vectors @ self.asked, 0.0)
+        wide = cosines.copy()
+        for one in range(1, len(cosines)):
+            if self._owners[one][0].number == self._owners[one - 1][0].number:
+                wide[one] = max(wide[one], cosines[one - 1])
+                wide[one - 1] = max(wide[one - 1], cosines[one])
+        related: Vectors = wide / max(float(wide.max(initial=0.0)), 1e-9)
+        return related
+
+    def shares(self, sentence: str) -> dict[int, float]:
+        """How well each source supports a sentence of the answer, by its number."""
+        words, numbers = set(terms(sentence)), _numbers(sentence)
+        held = np.array([len(words & known) / len(words) if words else 0.0 for known in self._words])
+        if len(words) < _FEW_TERMS:
+            scores = held * self._relations
+        else:
+            scores = np.maximum(held, self._vectors @ self._library.embedder.embed([sentence])[0])
+        found: dict[int, float] = {}
+        for (source, _, _), score, known in zip(self._owners, scores.tolist(), self._numbers, strict=True):
+            whole = score if numbers <= known else 0.5 * score  # another number is another statement
+            found[source.number] = max(found.get(source.number, 0.0), min(max(whole, 0.0), 1.0))
         return found
-
-    def _best(self, sentence: str) -> tuple[float, Source]:
-        vector = self._library.embedder.embed([sentence])[0]
-        words = set(terms(sentence))
-        shares = [len(words & known) / len(words) if words else 0.0 for known in self._words]
-        scores = np.maximum(np.array(shares), self._vectors @ vector)
-        best = int(scores.argmax())
-        return min(max(float(scores[best]), 0.0), 1.0), self._owners[best][0]
 
     def marked(self, source: Source, quote: str, vector: Vectors) -> Source:
         """The source with the sentences marked that hold the quoted words, or else come nearest to them."""
@@ -124,3 +189,7 @@ def _without_marks(text: str, start: int, end: int, marks: Sequence[prompting.Ci
             kept += text[at : mark.start]
             at = min(mark.end, end)
     return kept + text[at:end]
+
+
+def _numbers(text: str) -> set[str]:
+    return {number.rstrip(".,") for number in _NUMBER.findall(text)}

@@ -167,20 +167,26 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CitationMark:
-    """A mark such as [2] in an answer: ``start`` and ``end`` are offsets into its text."""
+    """A mark such as [2] in an answer: ``start`` and ``end`` are offsets into its text.
+
+    ``written`` is the number that the model wrote, where its source does not support the sentence and that of
+    ``number`` does (0: as it was written). ``supported`` is False where no source supports the sentence.
+    """
 
     start: int
     end: int
     number: int
+    written: int = 0
+    supported: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceSupport:
     """A sentence of an answer and how well the sources support it.
 
-    ``support`` is 0 to 1: the share of its words that stand in the best sentence of a source, or the cosine
-    of the two, whichever is more; ``source`` is that source's number. ``supported`` is False where no
-    source is close enough.
+    ``support`` is 0 to 1: how well the best sentence of a source says the same, with its numbers; of a few
+    words, which stand in many places, how well they are held by a sentence that is about the question.
+    ``source`` is that source's number. ``supported`` is False where no source is close enough.
     """
 
     start: int
@@ -195,8 +201,8 @@ class AnswerQuality:
     """Figures from 0 to 1, computed locally with the embedder in the sense of RAGAS.
 
     ``context_relevance``: share of the sources' sentences that have to do with the question.
-    ``answer_relevance``: cosine of question and answer. ``faithfulness``: share of the answer's sentences
-    that the sources support.
+    ``answer_relevance``: cosine of question and answer. ``faithfulness``: mean support of the answer's
+    sentences, 0 for those that no source supports; what a source says may still be the wrong answer.
     """
 
     context_relevance: float
@@ -309,7 +315,11 @@ class AskSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Event):
-    """The whole answer. ``found`` False: it is not in the documents, as the search or the model found."""
+    """The whole answer. ``found`` False: it is not in the documents, as the search or the model found.
+
+    ``nearest`` is then the number of the source whose marked sentence matches the question best, if the model
+    refused although the search found something (0: none).
+    """
 
     event: ClassVar[str] = "answer"
     text: str
@@ -317,5 +327,6 @@ class Answer(Event):
     citations: tuple[CitationMark, ...] = ()
     sentences: tuple[SentenceSupport, ...] = ()
     found: bool = True
+    nearest: int = 0
     quality: AnswerQuality | None = None
     seconds: AskSeconds = AskSeconds()

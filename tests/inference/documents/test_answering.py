@@ -117,7 +117,7 @@ def test_the_model_reads_the_shared_format(scripted: Scripted) -> None:
     assert [(message.role, message.content) for message in request.messages] == [
         (message["role"], message["content"]) for message in written
     ]
-    assert len(sources) == 2
+    assert 1 <= len(sources) <= 2
 
 
 def test_sentences_without_support_are_marked(scripted: Scripted) -> None:
@@ -130,7 +130,7 @@ def test_sentences_without_support_are_marked(scripted: Scripted) -> None:
         (False, "Penguins"),
     ]
     assert answer.quality is not None
-    assert answer.quality.faithfulness == 0.5
+    assert 0.3 < answer.quality.faithfulness <= 0.5
     assert 0 < answer.quality.context_relevance <= 1
     assert 0.3 < answer.quality.answer_relevance <= 1
 
@@ -150,6 +150,62 @@ def test_a_refusal_of_the_model_counts_as_not_found(scripted: Scripted) -> None:
     answer = only(scripted.ask("Who founded the observatory?", prompting.REFUSAL), Answer)
     assert not answer.found
     assert answer.quality is None
+    nearest = answer.sources[answer.nearest - 1]
+    assert "founded" in nearest.marked
+
+
+def test_a_citation_of_the_wrong_source_is_led_to_the_one_that_says_it(scripted: Scripted) -> None:
+    question = "When is the observatory open and what does a ticket cost?"
+    sources = only(scripted.ask(question, "x", answer_anyway=True), SourcesChosen).sources
+    right = next(one.number for one in sources if "6 crowns" in one.text)
+    wrong = next(one.number for one in sources if "6 crowns" not in one.text)
+    reply = f"A ticket for adults costs 6 crowns [{wrong}]."
+    answer = only(scripted.ask(question, reply, answer_anyway=True), Answer)
+    (mark,) = answer.citations
+    assert (mark.number, mark.written, mark.supported) == (right, wrong, True)
+    assert answer.text == reply.replace(f"[{wrong}]", f"[{right}]")
+    assert answer.text[mark.start : mark.end] == f"[{right}]"
+    assert [source.number for source in answer.sources if source.cited] == [right]
+
+
+def test_a_citation_that_no_source_bears_out_is_flagged(scripted: Scripted) -> None:
+    reply = "Penguins guard the eastern gate with very long iron spears [1]. A ticket costs 6 crowns."
+    answer = only(scripted.ask("What does a ticket cost?", reply), Answer)
+    (mark,) = answer.citations
+    assert (mark.number, mark.written, mark.supported) == (1, 0, False)
+    assert not any(source.cited for source in answer.sources)
+    assert answer.text == reply
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        ("What does a ticket cost?", "6 crowns", "612 metres"),
+        ("How high above the sea is the observatory?", "612 metres", "40 centimetres"),
+    ],
+)
+def test_a_few_words_from_elsewhere_are_no_faithful_answer(
+    scripted: Scripted, question: str, right: str, wrong: str
+) -> None:
+    figures = {}
+    for reply in (right, wrong):
+        answer = only(scripted.ask(question, f"{reply} [1]", answer_anyway=True), Answer)
+        assert answer.quality is not None
+        figures[reply] = answer.quality.faithfulness
+    assert figures[right] > 0.6
+    assert figures[wrong] < 0.6
+
+
+def test_another_number_is_another_statement(scripted: Scripted) -> None:
+    replies = (
+        "The camera is cooled to minus 95 degrees Celsius",
+        "The camera is cooled to minus 59 degrees Celsius",
+    )
+    right, wrong = (
+        only(scripted.ask("How cold is the camera?", f"{reply} [1]."), Answer) for reply in replies
+    )
+    assert right.sentences[0].supported
+    assert not wrong.sentences[0].supported
 
 
 def test_citations_of_sources_that_are_not_there_are_none(scripted: Scripted) -> None:
