@@ -81,6 +81,7 @@ class _Generation:
         self.reading = Reading(engine, handle, engine.take_prefix(), steering)
         self.steps: Steps | None = None
         self.path_reason = ""
+        self.accepted = 0
         self.reused = 0
         self.written: list[int] = []
         self.text: list[str] = []
@@ -159,7 +160,9 @@ class _Generation:
                 self._change({name for name, _, _ in changes})
                 stops.change(self.controls.stop)
             allowed = self.healing.mask(len(logits), logits.device) if self.healing.active else None
+            guess = self.steps.guess
             draw = self.steps.draw(allowed)
+            self.accepted += guess == draw.token
             self.written.append(draw.token)
             self.state.written.append(draw.token)
             owed = self.healing.take(self.engine.table.data(draw.token)) if allowed is not None else 0
@@ -170,7 +173,7 @@ class _Generation:
                 shown += tail if stopped else tail + stops.finish()
                 reason = "stop-string" if stopped else reason
             self.text.append(shown)
-            yield self._token(draw, shown)
+            yield self._token(draw, shown, guessed=guess == draw.token)
             if reason:
                 return reason
             self._read(draw)
@@ -255,7 +258,7 @@ class _Generation:
         table: Tensor = embeddings.weight
         return table
 
-    def _token(self, draw: Draw, text: str) -> Token:
+    def _token(self, draw: Draw, text: str, *, guessed: bool) -> Token:
         table = self.engine.table
         return Token(
             run_id=self.request.run_id,
@@ -275,6 +278,7 @@ class _Generation:
                 Stage(name=name, probs=probs, removed=removed) for name, probs, removed in draw.stages
             ),
             at=time.perf_counter() - self.began,
+            guessed=guessed,
         )
 
     def _seconds(self) -> Seconds:
@@ -296,6 +300,8 @@ class _Generation:
             memory=memory,
             path="plain" if self.steps is None else self.steps.path,
             path_reason=self.path_reason,
+            guesses=0 if self.steps is None else self.state.guessed,
+            accepted=self.accepted,
         )
 
 

@@ -57,6 +57,11 @@ class Ahead:
     def __len__(self) -> int:
         return len(self._guesses)
 
+    @property
+    def next(self) -> int | None:
+        """The guess for the next token."""
+        return self._guesses[0][0] if self._guesses else None
+
     def fill(self, guesses: Sequence[int], logits: Tensor) -> None:
         """Keep guesses and their logits (guesses, vocabulary)."""
         self._guesses = list(zip(guesses, logits, strict=True))

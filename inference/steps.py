@@ -31,6 +31,7 @@ class RunState:
         candidates: How many alternatives are recorded.
         context_length: Positions there are.
         lookup: Guesses from the text, if they are wanted.
+        guessed: How many tokens were read as guesses.
     """
 
     reading: Reading
@@ -41,6 +42,7 @@ class RunState:
     candidates: int
     context_length: int
     lookup: Lookup | None
+    guessed: int = 0
 
     @property
     def guesses(self) -> bool:
@@ -58,6 +60,10 @@ class Steps(Protocol):
     @property
     def position(self) -> int:
         """How many tokens are known; the next one's place in the text."""
+
+    @property
+    def guess(self) -> int | None:
+        """What was guessed for the next token and is read already."""
 
     def draw(self, allowed: Tensor | None) -> Draw:
         """Draw the next token.
@@ -102,6 +108,10 @@ class PlainSteps:
     def position(self) -> int:
         return len(self._state.reading.prefix.ids) - len(self._ahead)
 
+    @property
+    def guess(self) -> int | None:
+        return self._ahead.next
+
     def draw(self, allowed: Tensor | None) -> Draw:
         state = self._state
         draw = self._sampler.draw(self._logits, self._history, state.stream, state.candidates, allowed)
@@ -124,6 +134,7 @@ class PlainSteps:
             self._take_back(wrong)
         room = state.context_length - len(prefix.ids) - 1
         guesses = lookup.guess()[: max(0, room)]
+        state.guessed += len(guesses)
         rows = reading.read((token, *guesses), keep=1 + len(guesses))
         self._ahead.fill(guesses, rows[1:])
         self._logits = rows[0]

@@ -20,13 +20,16 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.bench.random_models import SHAPES, random_model
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report, run_events
 from inference.events import GenerateRequest, SamplingControls, Token
 from inference.running import new_run_id
 from inference.session import Session
+
+if TYPE_CHECKING:
+    from inference.models.loaded_model import LoadedModel
 
 _TEXT = "The river rises in the mountains and flows through three countries before it reaches the sea. "
 
@@ -53,14 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print one line; returns the exit status."""
     session = Session()
     try:
-        seconds = _build(session, arguments) if arguments.shape else load_model(session, arguments)
-        loaded = session.require_engine().loaded
+        if arguments.shape:
+            loaded, seconds = _random(arguments)
+        else:
+            seconds = load_model(session, arguments)
+            loaded = session.require_engine().loaded
+            session.require_engine().kernels.uninstall()  # the reference is transformers' own
         if loaded.device.type == "cuda":
             from inference.bench.decode_gpu import measure
 
             session.close()
             measure(replace(loaded, eos_ids=frozenset()), arguments, round(seconds, 1))
             return 0
+        if arguments.shape:
+            session.use(loaded)
         bench = _Bench(session, arguments)
         rounds = [bench.round() for _ in range(arguments.rounds + 1)][1:]  # the first warms up
     except RunFailed as failure:
@@ -69,17 +78,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _build(session: Session, arguments: argparse.Namespace) -> float:
-    """A model with random weights; returns the seconds that it took."""
+def _random(arguments: argparse.Namespace) -> tuple[LoadedModel, float]:
+    """A model with random weights, and the seconds that it took."""
     import torch
 
     device = "cuda" if arguments.device != "cpu" and torch.cuda.is_available() else "cpu"
     began = time.perf_counter()
     longest = max([arguments.prompt_tokens, *(arguments.context or [])]) + arguments.new_tokens
-    session.use(random_model(arguments.shape, arguments.quantization, device, longest + 8))
+    loaded = random_model(arguments.shape, arguments.quantization, device, longest + 8)
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return loaded, time.perf_counter() - began
 
 
 class _Clock:

@@ -17,7 +17,6 @@ from inference.events import (
     Finished,
     GenerateRequest,
     SamplingControls,
-    SteeringOptions,
     Token,
 )
 from inference.models.loaded_model import LoadedModel
@@ -171,9 +170,8 @@ def _live(session: Session, ids: list[int], arguments: argparse.Namespace) -> di
     """Speed with a control moved every 64 tokens, over that without, measured next to each other."""
 
     def steered(controls: SamplingControls, turn: int) -> SamplingControls:
-        control = AttentionControl(start=0, end=0, factor=1.0)
-        unsure = SteeringOptions(entropy_threshold=1e9 + turn)
-        return replace(controls, attention=(control,), steering=unsure)
+        control = AttentionControl(start=0, end=60, factor=0.5 + 0.1 * (turn % 5))
+        return replace(controls, attention=(control,))
 
     moved: dict[str, Callable[[SamplingControls, int], SamplingControls]] = {
         "temperature": lambda c, turn: replace(c, temperature=0.8 + 0.01 * (turn % 5)),

@@ -22,12 +22,16 @@ class Graphs:
     Args:
         device: A CPU has no graphs: there the work is called, which is also how it is tested.
         captures: False calls the work on a GPU too.
+
+    Attributes:
+        bytes: Memory that the graphs' pool has taken.
     """
 
     def __init__(self, device: torch.device, *, captures: bool = True) -> None:
         self.device = device
         self.captures = captures and device.type == "cuda"
         self._pool: tuple[int, int] | None = None
+        self.bytes = 0
 
     def capture(self, work: Callable[[], None]) -> Replay:
         """Do the work a few times and hold it; returns what does it again.
@@ -60,8 +64,22 @@ class Graphs:
             with torch.cuda.graph(graph, pool=self._pool, stream=stream):
                 work()
             self._pool = graph.pool()
+            self.bytes = _pool_bytes(self._pool)
         return graph.replay
+
+    def settle(self) -> None:
+        """Wait until no graph runs any more, so that they can be let go."""
+        if self.captures:
+            torch.cuda.synchronize(self.device)
 
     def drop(self) -> None:
         """The graphs are gone; so is their pool."""
-        self._pool = None
+        self._pool, self.bytes = None, 0
+
+
+def _pool_bytes(pool: tuple[int, int]) -> int:
+    """Memory that a graphs' pool holds."""
+    segments = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    return sum(
+        int(each["total_size"]) for each in segments if tuple(each.get("segment_pool_id", ())) == tuple(pool)
+    )

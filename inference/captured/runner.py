@@ -81,6 +81,7 @@ class StepRunner:
 
     def forget(self) -> None:
         """Drop all graphs and buffers, so that their memory is free."""
+        self.graphs.settle()
         self._readers: dict[tuple[int, Form], Replay] = {}
         self._drawer: Replay | None = None
         self._generation = -1
@@ -93,8 +94,10 @@ class StepRunner:
         self.record = Record(0)
 
     def bytes(self) -> int:
-        """Memory of the buffers beside the cache's own."""
-        return 0 if self.controls is None else self.controls.bytes() + 2 * self.logits.nbytes
+        """Memory of the graphs, and of the buffers beside the cache's own."""
+        if self.controls is None:
+            return 0
+        return self.graphs.bytes + self.controls.bytes() + self.logits.nbytes + self.rows.nbytes
 
     # -- before a run
 
@@ -198,6 +201,7 @@ class StepRunner:
     def _reserve(self, positions: int) -> None:
         self.reserve(positions)
         if self._generation != self.buffers.generation:
+            self.graphs.settle()
             self._readers.clear()
             self._generation = self.buffers.generation
             self._columns = torch.arange(self.buffers.bucket, device=self._device)

@@ -58,6 +58,10 @@ class CapturedSteps:
     def position(self) -> int:
         return len(self._prefix.ids)
 
+    @property
+    def guess(self) -> int | None:
+        return self._guesses[0] if self._guesses else None
+
     def draw(self, allowed: Tensor | None) -> Draw:
         if allowed is not None:
             return self._draw_on_host(allowed)
@@ -104,6 +108,7 @@ class CapturedSteps:
         if lookup is not None and self._state.guesses and room >= GUESSED_ROWS:
             self._guesses = lookup.guess(GUESSED_ROWS - 1)
         if self._guesses:
+            self._state.guessed += len(self._guesses)
             self._runner.read_rows([token, *self._guesses], position)
             self._runner.take_row(0)
         else:

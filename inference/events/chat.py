@@ -142,8 +142,9 @@ class Token(Event):
 
     ``text`` is what became printable with it (empty while a character is incomplete, and where a stop
     string may be beginning); the texts of all tokens add up to the reply. ``data`` is the token's own
-    bytes. ``stages`` is the distribution after each stage, over ``candidates``; ``candidates`` always
-    holds the chosen token. ``at`` is the time since the run began.
+    bytes. ``stages`` is the distribution after each stage, over ``candidates``; ``candidates`` always holds
+    the chosen token. ``at`` is the time since the run began. ``guessed``: the token was guessed ahead and
+    read together with an earlier one.
     """
 
     event: ClassVar[str] = "token"
@@ -158,6 +159,7 @@ class Token(Event):
     candidates: tuple[Candidate, ...]
     stages: tuple[Stage, ...]
     at: float
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -298,5 +298,9 @@ def test_prompt_lookup_gives_the_same_text_in_fewer_passes(
         for mine, theirs in zip(tokens(guessed), tokens(plain), strict=True):
             assert mine.raw_logprob == pytest.approx(theirs.raw_logprob, abs=1e-4)
         assert len(passes) < len(tokens(guessed))
+        finished = guessed[-1]
+        assert isinstance(finished, Finished)
+        assert finished.accepted == sum(token.guessed for token in tokens(guessed)) > 0
+        assert finished.accepted <= finished.guesses
         again = run(session, generating(**request))
         assert [t.id for t in tokens(again)] == [t.id for t in tokens(plain)]
