@@ -78,8 +78,11 @@ class Asker:
             return rng.choice(others)
         return other_form(lower, rng) if lower.isalpha() and word == lower else word
 
-    def ask(self, sentence: str, rng: random.Random) -> str | None:
-        """A question whose answer is in `sentence`; None where the sentence has too little to ask about."""
+    def ask(self, sentence: str, rng: random.Random, *, faint: bool = False) -> str | None:
+        """A question whose answer is in `sentence`; None where the sentence has too little to ask about.
+
+        A `faint` one shares few words with the sentence: enough where there is little else to choose from.
+        """
         words = _TOKEN.findall(sentence)
         telling = [i for i, w in enumerate(words) if w.lower() not in FUNCTION_WORDS and len(w) > 2]
         if len(telling) < 3:
@@ -89,11 +92,12 @@ class Asker:
         if len(left) < 2:
             return None
         # Few words of the sentence return in the question: those nearest to what is asked for are likeliest.
-        most = min(len(left), rng.choices((2, 3, 4, 5, 7, 10), (0.1, 0.24, 0.26, 0.2, 0.14, 0.06))[0])
+        shares = (0.12, 0.25, 0.27, 0.2, 0.1, 0.06) if faint else (0.0, 0.12, 0.26, 0.28, 0.2, 0.14)
+        most = min(len(left), rng.choices((1, 2, 3, 4, 6, 9), shares)[0])
         middle = (begin + end) / 2
         left.sort(key=lambda i: abs(i - middle) * rng.uniform(0.3, 1.7))
         kept = set(left[:most])
-        likely = rng.choice((0.0, 0.15, 0.3, 0.45))
+        likely = rng.choice((0.2, 0.5, 0.8) if faint else (0.0, 0.15, 0.3, 0.5))
         parts: list[str] = []
         for i, word in enumerate(words):
             if i in kept:

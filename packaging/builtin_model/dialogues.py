@@ -29,19 +29,19 @@ Turn = tuple[str, str]
 
 # How often a group of questions is drawn. Questions written by people are few and carry the most variety.
 GROUP_WEIGHTS = {
-    FILMS: 0.13,
-    COUNTRIES: 0.1,
-    DICTIONARY: 0.1,
-    PLANETS: 0.03,
-    ELEMENTS: 0.03,
+    FILMS: 0.11,
+    COUNTRIES: 0.09,
+    DICTIONARY: 0.09,
+    PLANETS: 0.02,
+    ELEMENTS: 0.02,
     "people": 0.11,
-    "rules": 0.12,
+    "rules": 0.1,
     "toy": 0.06,
-    "pages": 0.32,
+    "pages": 0.4,
 }
 _DRAWN = ("rules", "toy", "pages")  # made up as they are needed
 SOURCE_COUNTS = ((1, 0.33), (2, 0.1), (3, 0.17), (4, 0.08), (5, 0.2), (6, 0.05), (7, 0.04), (8, 0.03))
-UNANSWERABLE_SHARE = 0.2
+UNANSWERABLE_SHARE = 0.16
 SENTENCE_STYLE_SHARE = 0.3
 
 
@@ -138,7 +138,7 @@ class DialogueMaker:
         form = draw_form(style, rng)
         count = 1 if form.single else rng.choices((1, 2, 3, 5), (0.55, 0.2, 0.15, 0.1))[0]
         others = [draw_facts(rng) for _ in range(3)]
-        if rng.random() < 0.18:
+        if rng.random() < 0.14:
             asked = [one for one in others.pop()[1] if one.question not in answered]
         asked = asked[: rng.choices((1, 2, 3), (0.6, 0.25, 0.15))[0]]
         if not asked:

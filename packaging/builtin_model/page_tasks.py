@@ -17,6 +17,7 @@ from question_rules import ask
 from table_entries import KINDS, EntryMaker
 
 SENTENCE_WORDS = (5, 48)
+ABSENT_SHARE = 0.06
 _ALPHABETS = (
     "абвгдежзийклмнопрстуфхцчшщ",
     "αβγδεζηθικλμνξοπρστυφχψωάέ",
@@ -73,37 +74,36 @@ class PageMaker:
     def draw(self, rng: random.Random, *, people_only: bool = False) -> PageTask:
         """One task: a single page of any length, or two to ten passages."""
         single = rng.random() < 0.5
-        words = int(2 ** rng.uniform(6.0, 10.8)) if single else rng.randint(45, 130)
-        found = None
-        while found is None:
-            kinds: list[tuple[Callable[[random.Random, int], _Find | None], float]] = [
-                (self._from_prose, 0.52 * (not people_only)),
-                (self._from_people, 0.2 * bool(self.human)),
-                (self._from_rows, 0.06 * bool(self.rows) * (not people_only)),
-                (self._from_facts, 0.22 * (not people_only)),
-            ]
-            draw = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
-            found = draw(rng, words)
-        absent = rng.random() < 0.09
-        blocks = [*found.before, *([] if absent else [found.gold]), *found.after] or [
-            furniture(found.title, rng)
-        ]
+        words = int(2 ** rng.uniform(4.8, 10.8)) if single else rng.randint(45, 130)
+        found = self._find(rng, words, people_only)
+        blocks = [*found.before, found.gold, *found.after]
         pages = [(lay_out(blocks, found.gold, rng), found.title)]
         if not single:
             others = rng.choice((1, 2, 2, 3, 4, 4, 4, 5, 6, 9))
             pages += [self._other(found, rng, words) for _ in range(others)]
-        if absent:
-            pages = [page for page in pages if found.gold not in page[0]]
         order = list(range(len(pages)))
         rng.shuffle(order)
-        task = PageTask(
-            [pages[i] for i in order],
-            found.question,
-            found.gold,
-            None if absent else order.index(0),
-            found.answer,
-        )
+        pages = [pages[i] for i in order]
+        if rng.random() < ABSENT_SHARE:
+            # Something else altogether: the nearest sentence is worth quoting even where it says little.
+            other = self._find(rng, words, people_only)
+            if not any(" ".join(other.gold.split()) in " ".join(text.split()) for text, _ in pages):
+                return PageTask(pages, other.question, other.gold, None, other.answer)
+        task = PageTask(pages, found.question, found.gold, order.index(0), found.answer)
         return self._in_another_script(task, rng) if rng.random() < 0.05 and words < 220 else task
+
+    def _find(self, rng: random.Random, words: int, people_only: bool) -> _Find:
+        kinds: list[tuple[Callable[[random.Random, int], _Find | None], float]] = [
+            (self._from_prose, 0.46 * (not people_only)),
+            (self._from_people, 0.28 * bool(self.human)),
+            (self._from_rows, 0.06 * bool(self.rows) * (not people_only)),
+            (self._from_facts, 0.2 * (not people_only)),
+        ]
+        while True:
+            draw = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
+            found = draw(rng, words)
+            if found is not None:
+                return found
 
     def _other(self, found: _Find, rng: random.Random, words: int) -> tuple[str, str]:
         """A passage without the answer: a neighbour of the same document, or of another one."""
@@ -138,7 +138,7 @@ class PageMaker:
         if rng.random() < 0.25:
             asked = ask(gold, rng)
             question = asked.question if asked else None
-        question = question or self.asker.ask(gold, rng)
+        question = question or self.asker.ask(gold, rng, faint=words < 150 and rng.random() < 0.6)
         if question is None:
             return None
         gold = " ".join(wear(gold, rng).split())

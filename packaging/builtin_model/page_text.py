@@ -83,9 +83,13 @@ def furniture(about: str, rng: random.Random) -> str:
 
 
 def wear(text: str, rng: random.Random) -> str:
-    """Small damage as extraction leaves it: note marks, doubled spaces, words cut at a line's end."""
+    """Small damage as extraction leaves it: note and reference marks, words cut at a line's end."""
     if rng.random() < 0.06:
         text = re.sub(r"([a-z]{4,})([.,]) ", lambda m: f"{m[1]}{m[2]}{rng.randint(1, 60)} ", text, count=1)
+    if rng.random() < 0.08:
+        words = text.split(" ")
+        words.insert(rng.randrange(len(words) + 1), f"[{rng.randint(1, 80)}]")  # a reference, not a citation
+        text = " ".join(words)
     if rng.random() < 0.05:
         text = re.sub(r" ([a-z]{4})([a-z]{3,}) ", r" \1- \2 ", text, count=1)
     if rng.random() < 0.04:
