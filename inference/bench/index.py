@@ -1,10 +1,11 @@
 """Indexing and search of documents.
 
 --pages N indexes PDF pages and reports pages a second by phase against the bare embedder on the same text;
---passages N measures search over that many made-up passages; --quality FILE asks the questions of a
-JSON-lines file ({"file", "page", "question", "answer", "evidence"}) of the documents in the folder given by
---documents and reports recall of the right page for vectors, words, both, and both with the second look,
-and how well the marked boxes cover the evidence.
+--kills N kills indexing at random moments and looks at what is left; --long-file N indexes a file of so
+many pages; --passages N measures search over that many made-up passages; --quality FILE asks the questions
+of a JSON-lines file ({"file", "page", "question", "answer", "evidence"}) of the documents in the folder
+given by --documents and reports recall of the right page for vectors, words, both, and both with the second
+look, and how well the marked boxes cover the evidence.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--documents", metavar="DIR", help="folder of documents to index")
     parser.add_argument("--pages", type=int, metavar="N", help="measure indexing of about this many pages")
     parser.add_argument("--passages", type=int, metavar="N", help="measure search over this many passages")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="with --pages: repeat so often")
+    parser.add_argument("--kills", type=int, metavar="N", help="kill indexing at this many random moments")
+    parser.add_argument("--long-file", type=int, metavar="N", help="index one PDF of so many pages")
     parser.add_argument("--quality", metavar="FILE", help="measure retrieval on these questions")
     parser.add_argument("--library", metavar="DIR", help="keep the library here, and use it again")
     parser.add_argument("--password", action="append", default=[], metavar="FILE=PASSWORD")
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print one line for each figure; returns the exit status."""
-    from inference.bench import answer_quality, index_quality, index_speed
+    from inference.bench import answer_quality, index_faults, index_quality, index_speed
 
     if arguments.threads:
         import torch
@@ -43,9 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.pages and arguments.documents:
             folder = Path(scratch) / "speed"
-            print_json(index_speed.indexing(Path(arguments.documents), folder, arguments.pages))
+            rounds = max(arguments.rounds, 1)
+            print_json(index_speed.indexing(Path(arguments.documents), folder, arguments.pages, rounds))
         if arguments.passages:
             print_json(index_speed.searching(Path(scratch) / "search", arguments.passages))
+        if arguments.kills:
+            print_json(index_faults.kills(Path(scratch) / "kills", arguments.kills))
+        if arguments.long_file:
+            print_json(index_faults.long_file(Path(scratch) / "long", arguments.long_file))
         if arguments.quality and arguments.documents:
             library = index_quality.open_library(
                 Path(arguments.library or Path(scratch) / "quality"),

@@ -203,10 +203,14 @@ class Ledger:
         found = self._all("SELECT key, vector FROM staged WHERE document = ?", (document,))
         return {bytes(key): np.frombuffer(vector, dtype=np.float32) for key, vector in found}  # type: ignore[call-overload]
 
+    def staged_documents(self) -> list[str]:
+        """The documents that vectors wait for."""
+        return [str(row[0]) for row in self._all("SELECT DISTINCT document FROM staged")]
+
     def drop_staged(self, documents_to_keep: Iterable[str]) -> None:
         """Drop vectors that wait for documents which are no longer there."""
         keep = set(documents_to_keep)
-        waiting = [str(row[0]) for row in self._all("SELECT DISTINCT document FROM staged")]
+        waiting = self.staged_documents()
         with self._commit() as db:
             db.executemany(
                 "DELETE FROM staged WHERE document = ?", [(name,) for name in waiting if name not in keep]
