@@ -102,5 +102,22 @@ def test_batches_are_halved_when_the_gpu_is_full(model: Any) -> None:
     assert (found - expected).norm() <= 0.05 * expected.norm()
 
 
+def test_a_gradient_that_does_not_fit_is_computed_again_layer_by_layer(model: Any) -> None:
+    expected = scores(first_order, task_of(model))
+    total = torch.cuda.get_device_properties(0).total_memory
+    for room in (2**29, 2**28, 3 * 2**26):
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + room) / total)
+        try:
+            task = task_of(model)
+            found = scores(first_order, task)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        if task.budget.halvings:
+            break
+    assert task.budget.halvings == 1
+    assert (found - expected).norm() <= 0.05 * expected.norm()
+
+
 def test_first_order_is_quick_and_finite(model: Any) -> None:
     assert scores(first_order, task_of(model)).isfinite().all()

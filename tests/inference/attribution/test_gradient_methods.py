@@ -20,6 +20,7 @@ from inference.attribution import (
     integrated_gradients,
     softmax_taps,
 )
+from inference.attribution.differentiable import fused_norm, rms_norms
 from inference.attribution.task import Task
 from inference.errors import NotAvailable, OutOfMemory
 from inference.steering import REMOVED
@@ -305,3 +306,16 @@ def test_gradients_work_inside_inference_mode(tiny_llama: Any, task: Any, scored
         also = scored(gradient_times_input, task(tiny_llama, "word"))
     torch.testing.assert_close(inside, expected)
     torch.testing.assert_close(also, scored(gradient_times_input, task(tiny_llama, "word")))
+
+
+def test_a_models_rms_norms_are_told_by_what_they_compute(tiny_llama: Any) -> None:
+    norms = rms_norms(tiny_llama)
+    assert len(norms) == 2 * tiny_llama.config.num_hidden_layers + 1
+    inputs = torch.randn(3, tiny_llama.config.hidden_size, generator=torch.Generator().manual_seed(3))
+    for norm in norms:
+        torch.testing.assert_close(fused_norm(norm)(inputs), norm(inputs))
+        half = inputs.half()
+        assert torch.equal(fused_norm(norm)(half), norm(half)), "another precision goes the plain way"
+    from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+
+    assert rms_norms(torch.nn.Sequential(GemmaRMSNorm(8))) == []
