@@ -4,13 +4,14 @@
 // The queries of all heads that share a key head, times the rows, are packed into one tile of at most 16 rows of
 // a tensor-core product, so each key and value is read once (rows * GROUP > 16: once a tile, the second time
 // from the L2 cache). Each warp has its own keys, copied asynchronously STAGES deep, and its own softmax; the
-// warps of a block are merged in shared memory, the blocks of a head by the last of them to finish.
+// warps of a block are merged in shared memory; the blocks of a head in each other's shared memory where they are a
+// cluster (compute capability 9.0), else by the last of them to finish.
 //
 // Compiled for BFLOAT16, HEAD (size, a multiple of 16), GROUP (queries a key head), WARPS, STAGES,
-// TILE_ROWS (8 or 16), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers
+// TILE_ROWS (8 or 16), CLUSTER (blocks, 1: none), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers
 // of a head are rotated), PAIRED (0: halves are rotated against each other, 1: neighbours), NORM (0 none, 1 Llama's
 // rounding, 2 Gemma's 1 + weight), TABLE_FLOAT (type of the tables).
-// Grid: x = splits * tiles (tile fastest), y = key heads.
+// Grid: x = splits * tiles (split fastest; CLUSTER divides the splits), y = key heads.
 
 #define STEP 16                      // keys of a warp's step
 #define PITCH (HEAD + 8)             // a row in shared memory: 16 bytes more, so that no two of eight share a bank
@@ -187,7 +188,38 @@ __device__ __forceinline__ void fetch_parts(float4 (&parts)[PARTS], const float*
             parts[s] = __ldcg(reinterpret_cast<const float4*>(partial + (u64)(from + s) * TILE_ROWS * HEAD) + i);
 }
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS)
+#if CLUSTER > 1
+__device__ __forceinline__ void cluster_barrier() {
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
+// Where a variable of this block is in that of another one of the cluster.
+__device__ __forceinline__ u32 in_block(const void* pointer, int rank) {
+    u32 address;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(pointer)), "r"(rank));
+    return address;
+}
+
+__device__ __forceinline__ float4 remote4(u32 address) {
+    float4 x;
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+                 : "r"(address)
+                 : "memory");
+    return x;
+}
+
+__device__ __forceinline__ float2 remote2(u32 address) {
+    float2 x;
+    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(address) : "memory");
+    return x;
+}
+#define CLUSTERED __cluster_dims__(CLUSTER, 1, 1)
+#else
+#define CLUSTERED
+#endif
+
+extern "C" __global__ void CLUSTERED __launch_bounds__(32 * WARPS)
 decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table_type* cosine,
                  const table_type* sine, const u16* q_weight, const u16* k_weight, u16* keys, u16* values,
                  const long long* position_at, const mask_type* mask, const float* factors, float* partial,
@@ -198,8 +230,11 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     __shared__ __align__(8) float scratch[WARPS][HEAD];
     __shared__ float warp_maximum[WARPS][TILE_ROWS], warp_total[WARPS][TILE_ROWS];
     __shared__ u32 order;
+#if CLUSTER > 1
+    __shared__ float2 own_statistics[TILE_ROWS];
+#endif
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const int tile = blockIdx.x % tiles, split = blockIdx.x / tiles, splits = gridDim.x / tiles, head = blockIdx.y;
+    const int splits = gridDim.x / tiles, tile = blockIdx.x / splits, split = blockIdx.x % splits, head = blockIdx.y;
 
     const int position = (int)*position_at, length = position + rows;
     const int first = window > 0 && position >= window ? position - window + 1 : 0;
@@ -392,7 +427,10 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     __syncthreads();
 
     const int filled = min(TILE_ROWS, rows * GROUP - tile * TILE_ROWS);
-    const int problem = head * tiles + tile;
+    const int problem = head * tiles + tile, pieces = filled * HEAD / 4;
+#if CLUSTER > 1
+    float* own = gathered + WARPS * TILE_ROWS * RESULT_PITCH;
+#endif
     partial += (u64)problem * splits * TILE_ROWS * HEAD;
     statistics += (u64)problem * splits * TILE_ROWS * 2;
     for (int i = threadIdx.x; i < filled * HEAD / 4; i += 32 * WARPS) {
@@ -419,6 +457,11 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
             u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
             *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x * inverse, merged.y * inverse),
                                                                 pack(merged.z * inverse, merged.w * inverse));
+#if CLUSTER > 1
+        } else if (active <= CLUSTER) {
+            *reinterpret_cast<float4*>(own + row * HEAD + column) = merged;
+            if (column == 0) own_statistics[row] = make_float2(best, sum);
+#endif
         } else {
             __stcg(reinterpret_cast<float4*>(partial + (split * TILE_ROWS + row) * HEAD + column), merged);
             if (column == 0)
@@ -427,6 +470,47 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     }
     if (active == 1) return;
 
+#if CLUSTER > 1
+    if (active <= CLUSTER) {  // all of them are in the first cluster: each merges its share of the result
+        cluster_barrier();
+        const int each = (pieces + active - 1) / active, until = min(pieces, (split + 1) * each);
+        for (int i = split * each + threadIdx.x; i < until; i += 32 * WARPS) {
+            const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
+            float4 parts[CLUSTER];
+            float2 known[CLUSTER];
+            float best = -INFINITE, sum = 0.0f;
+#pragma unroll
+            for (int s = 0; s < CLUSTER; ++s) {
+                known[s] = make_float2(-INFINITE, 0.0f);
+                parts[s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                if (s < active) {
+                    known[s] = remote2(in_block(own_statistics + row, s));
+                    parts[s] = remote4(in_block(own + row * HEAD + column, s));
+                }
+            }
+#pragma unroll
+            for (int s = 0; s < CLUSTER; ++s) best = fmaxf(best, known[s].x);
+            const float base = best == -INFINITE ? 0.0f : best;
+            float4 merged = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+            for (int s = 0; s < CLUSTER; ++s) {
+                const float weight = exp2f(known[s].x - base);
+                sum += weight * known[s].y;
+                merged.x += weight * parts[s].x;
+                merged.y += weight * parts[s].y;
+                merged.z += weight * parts[s].z;
+                merged.w += weight * parts[s].w;
+            }
+            const int packed = tile * TILE_ROWS + row;
+            const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
+            u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
+            *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x * inverse, merged.y * inverse),
+                                                                pack(merged.z * inverse, merged.w * inverse));
+        }
+        cluster_barrier();  // nobody leaves while its memory is read
+        return;
+    }
+#endif
     // Merge the blocks of this head: the last to arrive does it. The counter wraps to 0 for the next launch.
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -436,7 +520,6 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     }
     __syncthreads();
     if (order != active - 1) return;
-    const int pieces = filled * HEAD / 4;
     float4 parts[PARTS];  // asked for before the weights are known: one trip to the L2 cache for both
     fetch_parts(parts, partial, threadIdx.x, 0, threadIdx.x < pieces ? active : 0);
     float* weights = reinterpret_cast<float*>(shared);  // (rows, splits), over what was gathered
