@@ -75,12 +75,21 @@ class PageMaker:
         """One task: a single page of any length, or two to ten passages."""
         single = rng.random() < 0.5
         words = int(2 ** rng.uniform(4.8, 10.8)) if single else rng.randint(45, 130)
-        found = self._find(rng, words, people_only)
+        count = 1 if single else rng.choice((2, 3, 3, 4, 5, 5, 5, 6, 7, 10))
+        # The passages of a search are mostly neighbours: pieces of one page, with its words in all of them.
+        together = not single and rng.random() < 0.6
+        found = self._find(rng, words * count if together else words, people_only)
         blocks = [*found.before, found.gold, *found.after]
-        pages = [(lay_out(blocks, found.gold, rng), found.title)]
-        if not single:
-            others = rng.choice((1, 2, 2, 3, 4, 4, 4, 5, 6, 9))
-            pages += [self._other(found, rng, words) for _ in range(others)]
+        if together:
+            pieces = self._pieces(blocks, words)
+            pages = [
+                (lay_out(piece, found.gold, rng), found.title) for piece in pieces if found.gold in piece
+            ]
+            pages += [(lay_out(piece, "", rng), found.title) for piece in pieces if found.gold not in piece]
+            pages = pages[:12]
+        else:
+            pages = [(lay_out(blocks, found.gold, rng), found.title)]
+            pages += [self._other(found, rng, words) for _ in range(count - 1)]
         order = list(range(len(pages)))
         rng.shuffle(order)
         pages = [pages[i] for i in order]
@@ -91,6 +100,19 @@ class PageMaker:
                 return PageTask(pages, other.question, other.gold, None, other.answer)
         task = PageTask(pages, found.question, found.gold, order.index(0), found.answer)
         return self._in_another_script(task, rng) if rng.random() < 0.05 and words < 220 else task
+
+    @staticmethod
+    def _pieces(blocks: list[str], words: int) -> list[list[str]]:
+        """`blocks` in runs of about `words` words each."""
+        pieces: list[list[str]] = [[]]
+        room = words
+        for block in blocks:
+            if room <= 0:
+                pieces.append([])
+                room = words
+            pieces[-1].append(block)
+            room -= block.count(" ") + 1
+        return pieces
 
     def _find(self, rng: random.Random, words: int, people_only: bool) -> _Find:
         kinds: list[tuple[Callable[[random.Random, int], _Find | None], float]] = [
