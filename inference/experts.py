@@ -204,7 +204,10 @@ def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: 
         applied = True
         gone = torch.isin(chosen, torch.tensor(dropped, device=chosen.device))
         left = weights.masked_fill(gone, 0.0)
-        swap = lambda value: left if value is weights else value  # noqa: E731
+
+        def swap(value: Any) -> Any:
+            return left if value is weights else value
+
         return tuple(map(swap, args)), {name: swap(value) for name, value in named.items()}
 
     hooks.callback(mixture.router.register_forward_hook(at_router).remove)

@@ -119,9 +119,40 @@ def build_prompt(
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
     """The exact text that the chat template makes of messages, up to where the reply begins.
 
+    Some templates know no system role: they refuse it, or leave its text out. A system message is then put
+    before the first question.
+
     Raises:
         TemplateError: There is no template, or it refuses the messages.
     """
+    if len(messages) > 1 and messages[0].role == "system" and not takes_system(tokenizer):
+        messages = _without_system(messages)
+    return _render(tokenizer, messages)
+
+
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the template writes a system message at the beginning of a chat."""
+    mark = _MARK.format(0)
+    trial = (Message(role="system", content=mark), Message(role="user", content="?"))
+    try:
+        return mark in _render(tokenizer, trial)
+    except TemplateError:
+        return False
+
+
+def _without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The messages with the system's text before the first of a user."""
+    system, rest = messages[0], list(messages[1:])
+    first = next((place for place, message in enumerate(rest) if message.role == "user"), None)
+    if first is None:
+        return tuple(messages)
+    joined = f"{system.content}\n\n{rest[first].content}" if system.content.strip() else rest[first].content
+    rest[first] = replace(rest[first], content=joined)
+    return tuple(rest)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """What the template makes of messages as they are."""
     if not getattr(tokenizer, "chat_template", None):
         raise TemplateError("This model has no chat template; it may not be made for chats.")
     turns = [{"role": message.role, "content": message.content} for message in messages]

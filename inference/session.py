@@ -23,6 +23,7 @@ from inference.events import (
     AttentionRequest,
     BoundaryRequest,
     Cancelled,
+    ChatTemplateRequest,
     CloseLibraryRequest,
     CompareMethodsRequest,
     DeleteLibraryRequest,
@@ -81,6 +82,7 @@ HANDLERS: dict[type[Request], str] = {
     RelatedTokensRequest: "inference.related_tokens:related",
     LensRequest: "inference.lens:lens",
     ExpertsRequest: "inference.experts:route",
+    ChatTemplateRequest: "inference.templates:chat_template",
     AttentionRequest: "inference.attention_maps:attention",
     BoundaryRequest: "inference.boundary:boundary",
     LibraryRequest: "inference.documents.handlers:open_library",
@@ -158,6 +160,8 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model."""
+        if self.engine is not None:
+            self.engine.close()
         self.engine = None
 
     def _handler(self, request: Request) -> Handler:

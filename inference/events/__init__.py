@@ -89,6 +89,7 @@ from inference.events.models import (
     Downloaded,
     DownloadRequest,
     InspectRequest,
+    Int8Product,
     ListModelsRequest,
     LoadRequest,
     MemoryEstimate,
@@ -112,6 +113,7 @@ from inference.events.pages import (
     TextFound,
     WarmPagesRequest,
 )
+from inference.events.templates import ChatTemplate, ChatTemplateRequest
 from inference.events.why import (
     CompareMethodsRequest,
     DeletionCurve,
@@ -151,6 +153,8 @@ __all__ = [
     "BoundaryRequest",
     "Cancelled",
     "Candidate",
+    "ChatTemplate",
+    "ChatTemplateRequest",
     "CitationMark",
     "CloseLibraryRequest",
     "CompareMethodsRequest",
@@ -184,6 +188,7 @@ __all__ = [
     "IndexProgress",
     "IndexRequest",
     "InspectRequest",
+    "Int8Product",
     "LensRequest",
     "LensRow",
     "LensStarted",
