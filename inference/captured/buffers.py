@@ -22,9 +22,10 @@ model hands to its layers::
 
 The model also gets the same in transformers' form: ``attention_mask`` (1, 1, rows, bucket), additive, in the
 model's dtype, and ``position_ids`` (1, rows). Where ``uniform`` is False (factors in some layers only), that
-mask acts and not ``key_bias``; and where ``"update" in vars(cache)``, keys are changed on their way to
-attention, so they have to be taken from what ``cache.update`` returns. The buffers move (``generation``
-counts it) only when they grow, never in a step.
+mask acts and not ``key_bias``. Where ``scaled`` is set, the scores of each key are multiplied by its factor
+in those layers. Where ``"update" in vars(cache)`` without that, keys are changed on their way to attention
+in a way that only what ``cache.update`` returns tells. The buffers move (``generation`` counts it) only when
+they grow, never in a step.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class StepBuffers:
             multiplicative mode.
         stepping: Whether the forward pass that runs now is a step.
         uniform: Whether ``key_bias`` acts in all layers.
+        scaled: Within :func:`scaled_updates`: the factors (bucket,) of the keys, and the first and last layer
+            that they act in (None: all).
     """
 
     def __init__(self, limit: int, device: torch.device) -> None:
@@ -76,6 +79,7 @@ class StepBuffers:
         self.key_scale = torch.zeros(0, device=device)
         self.stepping = False
         self.uniform = True
+        self.scaled: tuple[Tensor, tuple[int, int] | None] | None = None
         self.layers: list[StepLayer] = []
         self._rows: dict[int, Tensor] = {}
         self._places: Tensor | None = None
@@ -242,7 +246,9 @@ def scaled_updates(cache: StepCache, factors: Tensor, layers: tuple[int, int] | 
         return keys, values
 
     cache.update = update  # type: ignore[method-assign]
+    cache.buffers.scaled = factors, layers
     try:
         yield
     finally:
+        cache.buffers.scaled = None
         del cache.update
