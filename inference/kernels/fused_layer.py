@@ -64,6 +64,7 @@ class Place:
         bias: Of the keys: (positions,) or (rows, positions).
         cosine: (rows, rotated), None where nothing is rotated.
         sine: As cosine.
+        key_factors: Of the scores of each key, (positions,).
         counter: Moved on by the rows behind the step, where the cache has one for each layer.
     """
 
@@ -73,6 +74,7 @@ class Place:
     bias: Tensor | None
     cosine: Tensor | None
     sine: Tensor | None
+    key_factors: Tensor | None = None
     counter: Tensor | None = None
 
 
@@ -154,11 +156,11 @@ class FusedLayer:
 
     def _place(self, rows: int, kwargs: dict[str, Any], cosine: Tensor | None, sine: Tensor | None) -> Place:
         cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
-        if not isinstance(cache, Cache) or "update" in vars(cache):
-            raise NotFusable("no cache, or one whose keys are changed on the way")
+        if not isinstance(cache, Cache):
+            raise NotFusable("no cache")
         index = self.parts.index
         bias: Tensor | None
-        counter = None
+        counter = factors = None
         if isinstance(cache, StepCache):
             if not cache.buffers.stepping:
                 raise NotFusable("no step")
@@ -166,6 +168,9 @@ class FusedLayer:
             position, bias = cache.buffers.position, cache.buffers.key_bias
             if not cache.buffers.uniform:
                 bias = _rows_of(mask, rows, keys.shape[-2])
+            factors = _factors(cache, index)
+        elif "update" in vars(cache):
+            raise NotFusable("a cache whose keys are changed on the way")
         else:
             layer = cache.layers[index] if index < len(cache.layers) else None
             if type(layer) is not StaticLayer or layer.keys is None or layer.values is None:
@@ -181,6 +186,7 @@ class FusedLayer:
             bias=bias,
             cosine=cosine,
             sine=sine,
+            key_factors=factors,
             counter=counter,
         )
 
@@ -204,6 +210,7 @@ class FusedLayer:
             q_norm=parts.q_norm,
             k_norm=parts.k_norm,
             bias=place.bias,
+            key_factors=place.key_factors,
         )
         added = self.linears.out(attended)
         x, normed = add_rms_norm(
@@ -254,6 +261,16 @@ def assemble(
         attend=attentions.setdefault(parts.rule, DecodeAttention(parts.rule)),
         linears=layer_linears(parts, products=products, int8=int8),
     )
+
+
+def _factors(cache: StepCache, index: int) -> Tensor | None:
+    """What the scores of each key are multiplied by in a layer."""
+    if cache.buffers.scaled is None:
+        if "update" in vars(cache):
+            raise NotFusable("a cache whose keys are changed on the way")
+        return None
+    factors, layers = cache.buffers.scaled
+    return factors if layers is None or layers[0] <= index <= layers[1] else None
 
 
 def _rows_of(mask: Tensor | None, rows: int, positions: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from inference.attention_masks import attention_masks, mask_layout
-from inference.captured.buffers import StepCache
+from inference.captured.buffers import StepCache, scaled_updates
 from inference.kernels import fused_layers
 from inference.kernels.compiler import KernelError
 from inference.kernels.fused_layer import FusedLayer
@@ -67,7 +68,14 @@ def tiny(family: str, **changes: Any) -> Any:
 
 
 @torch.inference_mode()
-def stepped(model: Any, *, bias: Sequence[float] = (), uniform: bool = True) -> Tensor:
+def stepped(
+    model: Any,
+    *,
+    bias: Sequence[float] = (),
+    uniform: bool = True,
+    factors: Sequence[float] = (),
+    layers: tuple[int, int] | None = None,
+) -> Tensor:
     """Logits of steps of one and of three rows behind a prefill."""
     cache = StepCache(2, 64, torch.device("cpu"))
     model(input_ids=torch.tensor([IDS[:5]]), past_key_values=cache, use_cache=True)
@@ -77,7 +85,10 @@ def stepped(model: Any, *, bias: Sequence[float] = (), uniform: bool = True) -> 
     logits, start = [], 5
     for rows in (1, 3, 1):
         buffers.position.fill_(start)
-        with buffers.step(rows) as places:
+        scales = torch.ones(buffers.bucket)
+        scales[: len(factors)] = torch.tensor(factors)
+        scaled = scaled_updates(cache, scales, layers) if factors else nullcontext()
+        with buffers.step(rows) as places, scaled:
             masks = attention_masks(
                 layout, buffers.key_bias[None], query_start=start, query_count=rows, cache=cache,
                 dtype=model.dtype,
@@ -135,6 +146,21 @@ def test_steps_of_a_fused_model_are_those_of_the_model(
     counted.clear()
     assert torch.equal(stepped(model, bias=bias), expected)
     assert not counted
+
+
+@pytest.mark.parametrize("layers", [None, (1, 1)])
+def test_factors_scale_the_scores_of_keys(
+    fused: Any, counted: list[int], layers: tuple[int, int] | None
+) -> None:
+    factors = [1.0, 0.1, 3.0, 0.5]
+    steered = stepped(fused, factors=factors, layers=layers)
+    assert counted == [0, 1] * 3
+    forwards = [layer.__dict__.pop("forward") for layer in fused.model.layers]
+    expected = stepped(fused, factors=factors, layers=layers)
+    for layer, forward in zip(fused.model.layers, forwards, strict=True):
+        layer.forward = forward
+    torch.testing.assert_close(steered, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(steered, stepped(fused), atol=1e-2)
 
 
 @pytest.mark.parametrize(
