@@ -42,6 +42,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantization", choices=["none", "bf16", "fp16", "int8", "nf4", "fp4"], default="none"
     )
+    parser.add_argument(
+        "--int8",
+        choices=["weight-only", "llm-int8"],
+        default="weight-only",
+        help="what int8 layers compute on a GPU; llm-int8 is bitsandbytes' own, which is slower",
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--context-length", type=int, default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -104,6 +110,7 @@ def load_model(session: Session, arguments: argparse.Namespace) -> float:
         run_id=new_run_id(),
         model=arguments.model,
         quantization=arguments.quantization,
+        int8=arguments.int8,
         device=arguments.device,
         context_length=arguments.context_length,
     )

@@ -90,6 +90,11 @@ class Engine:
         if self.runner is not None:
             self.runner.forget()
 
+    def close(self) -> None:
+        """Let go of all that hangs on the model, so that its memory is free when it goes."""
+        self.free_cache()
+        self.kernels.uninstall()
+
     def memory(self) -> MemoryUse:
         """What the process holds, the kept cache included."""
         held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0

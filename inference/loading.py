@@ -141,7 +141,7 @@ def _load_files(
     model.train(False)
     model.requires_grad_(False)
     _read_generation_config(model, files)
-    return _loaded(files, plan, model, tokenizer)
+    return replace(_loaded(files, plan, model, tokenizer), int8=request.int8)
 
 
 def _loaded(

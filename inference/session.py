@@ -160,6 +160,8 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model."""
+        if self.engine is not None:
+            self.engine.close()
         self.engine = None
 
     def _handler(self, request: Request) -> Handler:

@@ -86,6 +86,7 @@ def _random(arguments: argparse.Namespace) -> tuple[LoadedModel, float]:
     began = time.perf_counter()
     longest = max([arguments.prompt_tokens, *(arguments.context or [])]) + arguments.new_tokens
     loaded = random_model(arguments.shape, arguments.quantization, device, longest + 8)
+    loaded = replace(loaded, int8=arguments.int8)
     if device == "cuda":
         torch.cuda.synchronize()
     return loaded, time.perf_counter() - began

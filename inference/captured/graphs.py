@@ -61,7 +61,8 @@ class Graphs:
                     work()
             current.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream):
+            # Other threads may go on using the GPU: the monitor asks for its memory, an embedder computes.
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 work()
             self._pool = graph.pool()
             self.bytes = _pool_bytes(self._pool)

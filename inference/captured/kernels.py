@@ -29,8 +29,8 @@ def install(loaded: LoadedModel) -> Kernels:
     """Install all that this model and this GPU allow; what they don't stays as it is."""
     from inference.kernels import fused_layers, linears
 
-    products = linears.install(loaded.model)
-    fused = fused_layers.install(loaded.model)
+    products = linears.install(loaded.model, int8=loaded.int8)
+    fused = fused_layers.install(loaded.model, int8=loaded.int8)
     # Last in, first out: a fused layer has looked at its linear layers.
     undo: list[Callable[[], None]] = [products.uninstall, fused.uninstall]
     return Kernels(len(products.products), len(products.kept), fused.summary(), undo)

@@ -12,6 +12,10 @@ Quantization = Literal["none", "bf16", "fp16", "int8", "nf4", "fp4"]
 
 Device = Literal["auto", "cpu", "cuda"]
 
+#: What an int8 layer computes on a GPU. "weight-only": activations stay as they are; fast. "llm-int8":
+#: bitsandbytes' LLM.int8(), which rounds activations too, except columns with outliers; slow.
+Int8Product = Literal["weight-only", "llm-int8"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RopeScaling:
@@ -41,7 +45,7 @@ class LoadRequest(Request):
 
     ``context_length`` None takes the model's own (bounded by what fits). ``quantization`` "none" keeps the
     stored precision on a GPU; on a CPU weights are computed in float32, the faster way there. ``rope``
-    stretches the context beyond the trained length.
+    stretches the context beyond the trained length. ``int8`` is what int8 layers compute on a GPU.
     """
 
     model: str
@@ -49,6 +53,7 @@ class LoadRequest(Request):
     device: Device = "auto"
     context_length: int | None = None
     rope: RopeScaling | None = None
+    int8: Int8Product = "weight-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from inference.events import MemoryUse, ModelInfo, Quantization
+from inference.events.models import Int8Product
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ class LoadedModel:
         context_length: Most tokens of prompt and reply together, at most the model's own.
         eos_ids: The ids that end a reply.
         note: What the user should know of how it was loaded; may be empty.
+        int8: What its int8 layers compute on a GPU.
     """
 
     model: PreTrainedModel
@@ -47,6 +49,7 @@ class LoadedModel:
     context_length: int
     eos_ids: frozenset[int]
     note: str = ""
+    int8: Int8Product = "weight-only"
 
     def weight_bytes(self) -> int:
         """Bytes of all parameters and buffers, quantization constants included, shared tensors once."""
