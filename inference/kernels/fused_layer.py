@@ -148,10 +148,10 @@ class FusedLayer:
             raise NotFusable("hooks on its parts")
         cosine = sine = None
         if self.parts.rotates:
-            cosine, sine = kwargs["position_embeddings"]
-            if cosine.shape[0] != 1:
-                raise NotFusable("several sequences")
-            cosine, sine = cosine[0], sine[0]
+            tables = kwargs.get("position_embeddings")
+            if not isinstance(tables, tuple) or tables[0].dim() != 3 or tables[0].shape[0] != 1:
+                raise NotFusable("no tables of one sequence's positions")
+            cosine, sine = tables[0][0], tables[1][0]
         return self._place(hidden_states.shape[1], kwargs, cosine, sine)
 
     def _place(self, rows: int, kwargs: dict[str, Any], cosine: Tensor | None, sine: Tensor | None) -> Place:
