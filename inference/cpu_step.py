@@ -153,7 +153,7 @@ class CpuStep:
 
 def cpu_step(model: Any) -> CpuStep | None:
     """The step of a model, or None where it is not one that is built as expected."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if type(model).__name__ not in STEP_FAMILIES or config._attn_implementation != "sdpa":
         return None
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):

@@ -6,6 +6,8 @@ are asked, so nothing has to be kept in step.
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtCore import QObject, QPoint, QRect
 from PySide6.QtGui import QAccessible, QAccessibleInterface
 from PySide6.QtWidgets import QWidget
@@ -48,7 +50,7 @@ class _Interface(QAccessibleInterface):
     def setText(self, kind: QAccessible.Text, text: str) -> None:
         """Messages are edited through their buttons."""
 
-    def interface_cast(self, kind: QAccessible.InterfaceType) -> None:
+    def interface_cast(self, kind: QAccessible.InterfaceType) -> Any:
         return None
 
     def _visible(self) -> QRect:
@@ -66,7 +68,7 @@ class _Conversation(_Interface):
     def object(self) -> QObject:
         return self._area.viewport()
 
-    def parent(self) -> QAccessibleInterface | None:
+    def parent(self) -> Any:
         return QAccessible.queryAccessibleInterface(self._area)
 
     def role(self) -> QAccessible.Role:
@@ -84,7 +86,7 @@ class _Conversation(_Interface):
     def childCount(self) -> int:
         return len(self._area.column.items) + len(self._widgets())
 
-    def child(self, index: int) -> QAccessibleInterface | None:
+    def child(self, index: int) -> Any:
         count = len(self._area.column.items)
         if 0 <= index < count:
             while len(self._messages) <= index:
@@ -98,7 +100,7 @@ class _Conversation(_Interface):
             return QAccessible.queryAccessibleInterface(widgets[index - count])
         return None
 
-    def childAt(self, x: int, y: int) -> QAccessibleInterface | None:
+    def childAt(self, x: int, y: int) -> Any:
         for number in range(self.childCount() - 1, -1, -1):  # widgets lie above the text
             child = self.child(number)
             if child is not None and child.rect().contains(x, y):
@@ -132,7 +134,7 @@ class _Message(_Interface):
     def isValid(self) -> bool:
         return super().isValid() and self._item is not None
 
-    def object(self) -> None:
+    def object(self) -> Any:
         return None
 
     def parent(self) -> QAccessibleInterface:
@@ -143,8 +145,8 @@ class _Message(_Interface):
 
     def state(self) -> QAccessible.State:
         state = QAccessible.State()
-        state.readOnly = True  # type: ignore[assignment]
-        state.offscreen = not self.rect().intersects(self._visible())  # type: ignore[assignment]
+        state.readOnly = True
+        state.offscreen = not self.rect().intersects(self._visible())
         return state
 
     def rect(self) -> QRect:
@@ -171,10 +173,10 @@ class _Message(_Interface):
     def childCount(self) -> int:
         return 0
 
-    def child(self, index: int) -> None:
+    def child(self, index: int) -> Any:
         return None
 
-    def childAt(self, x: int, y: int) -> None:
+    def childAt(self, x: int, y: int) -> Any:
         return None
 
     def indexOfChild(self, child: QAccessibleInterface) -> int:

@@ -258,8 +258,8 @@ class ReadingArea(QAbstractScrollArea):
             self.viewport().update()
             return
         if before == now:
-            for _, top, height in (shown for shown in now if shown[0] in fresh):
-                place = QRectF(0, top, self.viewport().width(), height).toAlignedRect()
+            for _, y_fresh, height in (shown for shown in now if shown[0] in fresh):
+                place = QRectF(0, y_fresh, self.viewport().width(), height).toAlignedRect()
                 self.viewport().update(place.adjusted(0, -2, 0, 2))
             return
         pairs = zip_longest(before, now)

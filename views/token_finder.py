@@ -39,9 +39,11 @@ class TokenFinder(QLineEdit):
         completer = QCompleter(self._list, self)
         completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
         completer.setMaxVisibleItems(10)
-        completer.popup().setObjectName("foundTokens")
-        completer.popup().setFont(theme.mono())
-        completer.activated[str].connect(self._take)
+        popup = self._popup = completer.popup()
+        if popup is not None:
+            popup.setObjectName("foundTokens")
+            popup.setFont(theme.mono())
+        completer.activated.connect(self._take)
         self.setCompleter(completer)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -76,7 +78,7 @@ class TokenFinder(QLineEdit):
 
     def _take_first(self) -> None:
         """Enter takes the best match, once there is one."""
-        if self._matches and not self.completer().popup().isVisible():
+        if self._matches and (self._popup is None or not self._popup.isVisible()):
             self._take(_words(self._matches[0]))
 
 
