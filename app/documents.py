@@ -9,6 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Slot
 
 from app.controllers.asking import AskingController
+from app.controllers.attaching import AttachingController
 from app.controllers.influence import InfluenceController
 from app.controllers.libraries import LibrariesController, Passwords
 from app.controllers.pages import PagesController
@@ -46,9 +47,10 @@ class Documents(QObject):
         super().__init__(parent)
         self._name = name
         self.workers = tuple(
-            Worker(make_session, name=thread, parent=self) for thread in ("indexer", "searcher", "pages")
+            Worker(make_session, name=thread, parent=self)
+            for thread in ("indexer", "searcher", "pages", "attached")
         )
-        indexer, searcher, pages = (Desk(worker, parent=self) for worker in self.workers)
+        indexer, searcher, pages, attached = (Desk(worker, parent=self) for worker in self.workers)
         passwords: Passwords = {}
         self.libraries = LibrariesController(
             reader=searcher,
@@ -66,6 +68,13 @@ class Documents(QObject):
             libraries=self.libraries,
             answers=models.answers,
             sources=models.sources,
+            faults=faults,
+            parent=self,
+        )
+        self.attaching = AttachingController(
+            desk=attached,
+            folder=root.parent / "attached",
+            model=models.attachments,
             faults=faults,
             parent=self,
         )

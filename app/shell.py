@@ -226,10 +226,13 @@ class Shell(QObject):
 
     @Slot()
     def choose_files(self) -> None:
-        """Let the user choose a model's file or a document."""
-        paths, _ = QFileDialog.getOpenFileNames(self._widgets.window, "Open")
-        if paths:
-            self._widgets.intents.paths_dropped.emit(paths)
+        """Let the user choose a model's file, or documents that go along with the next message."""
+        paths, _ = QFileDialog.getOpenFileNames(self._widgets.window, "Attach documents, or open a model")
+        others = self._app.model_loads.open_paths(paths)
+        if len(others) < len(paths):
+            self.open_picker()
+        if others:
+            self._app.documents.attaching.add(others)
 
     @Slot()
     def export_markdown(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.settings import Remembered
 from views.models.answers import AnswersModel
+from views.models.attachments import AttachmentsModel
 from views.models.candidates import CandidatesModel, StepModel
 from views.models.controls import ControlsModel
 from views.models.conversations import ConversationsModel
@@ -54,6 +55,7 @@ class ViewModels:
     attention: AttentionModel
     experts: ExpertsModel
     healing: HealingModel
+    attachments: AttachmentsModel
     two_prompts: TwoPromptsModel
 
     @classmethod
@@ -73,6 +75,7 @@ class ViewModels:
             faults=faults,
             settings=SettingsModel(remembered.page),
             library=LibraryModel(),
+            attachments=AttachmentsModel(),
             answers=AnswersModel(),
             sources=SourcesModel(),
             page=PageModel(),

@@ -63,7 +63,14 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     """Make the whole window, not shown yet."""
     intents = ChatIntents()
     header = HeaderBar(theme)
-    chat = ChatPanel(models.transcript, models.focus, intents, theme, healing=models.healing)
+    chat = ChatPanel(
+        models.transcript,
+        models.focus,
+        intents,
+        theme,
+        healing=models.healing,
+        attachments=models.attachments,
+    )
     conversations = ConversationList(models.conversations, theme)
     inspector = Inspector(theme)
     sampling = SamplingPanel(models.controls, models.step, models.settings, theme)

@@ -28,7 +28,10 @@ def connect(app: App) -> None:
 
 def _connect_chat(app: App) -> None:
     intents, chat = app.widgets.intents, app.chat
-    intents.send_requested.connect(chat.send)
+    intents.send_requested.connect(app.documents.attaching.send)
+    app.documents.attaching.send_wanted.connect(chat.send)
+    app.documents.attaching.told.connect(app.shell.tell)
+    intents.attachment_removed.connect(app.documents.attaching.remove)
     intents.send_raw_requested.connect(chat.send_raw)
     intents.stop_requested.connect(chat.stop)
     intents.regenerate_requested.connect(chat.regenerate)

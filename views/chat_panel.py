@@ -15,11 +15,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from views.attachment_bar import AttachmentBar
 from views.color_legend import ColorLegend
 from views.composer import Composer
 from views.empty_chat import EmptyChat
 from views.intents import ChatIntents
 from views.markdown import warm_up
+from views.models.attachments import AttachmentsModel
 from views.models.focus import FocusModel, TokenSpan
 from views.models.healing import HealingModel
 from views.models.tokens import Measure
@@ -50,6 +52,7 @@ class ChatPanel(QWidget):
         parent: QWidget | None = None,
         *,
         healing: HealingModel | None = None,
+        attachments: AttachmentsModel | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("chatPanel")
@@ -62,6 +65,7 @@ class ChatPanel(QWidget):
         self.token_view = TokenView(transcript, focus, intents, theme)
         self.raw = RawPrompt(intents, healing or HealingModel(), theme, self)
         self.composer = Composer(intents, theme, self)
+        self.attachments = AttachmentBar(attachments or AttachmentsModel(), intents, theme, self)
         self.notice = NoticeBar(theme, self)
         self._view: ChatView = "text"
         self._stack = QStackedWidget(self)
@@ -228,6 +232,7 @@ class ChatPanel(QWidget):
         self._inset = QVBoxLayout(self._bottom)
         self._inset.setSpacing(8)
         self._inset.addWidget(self.notice)
+        self._inset.addWidget(self.attachments)
         self._inset.addWidget(self.composer)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -33,6 +33,8 @@ class ChatIntents(QObject):
     link_activated = Signal(str)
     #: Files or folders were dropped on the window: list of paths.
     paths_dropped = Signal(list)
+    #: Take this document away from the message: path.
+    attachment_removed = Signal(str)
     #: The attach button was pressed: let the user choose files.
     attach_requested = Signal()
     #: Raw mode was opened or needs fresh text: render the template.

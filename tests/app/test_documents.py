@@ -686,6 +686,36 @@ def test_a_new_library_takes_the_embedder_and_the_place_that_were_chosen(
     assert app.models.library.next_embedder == "builtin"
 
 
+def test_a_document_attached_to_a_chat_goes_along_with_the_message(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start()
+    qtbot.mouseClick(child(app, "chatSegment"), Qt.MouseButton.LeftButton)
+    chosen = ["/books/handbook.pdf", "/books/locked.pdf"]
+    monkeypatch.setattr("app.shell.QFileDialog.getOpenFileNames", lambda *_: (chosen, ""))
+    shelf.gate.clear()
+    qtbot.mouseClick(child(app, "attachButton"), Qt.MouseButton.LeftButton)
+    assert [item.name for item in app.models.attachments.items] == ["handbook.pdf", "locked.pdf"]
+    app.widgets.chat.composer.set_text("What does a ticket cost?")
+    app.widgets.chat.composer.send()
+    assert not app.models.transcript.messages, "it waits until the document is read"
+    shelf.gate.set()
+    qtbot.waitUntil(lambda: bool(app.models.transcript.messages))
+    said = app.models.transcript.messages[0].text
+    assert said.startswith("Question: What does a ticket cost?\n\nSources:\n[1] handbook.pdf, page 3\n")
+    assert TICKET.text in said
+    assert PLAIN.text not in said, "passages that hardly fit stay out"
+    states = {item.name: item.words for item in app.models.attachments.items}
+    assert states == {"handbook.pdf": "4 pages", "locked.pdf": "password?"}
+    request = fake_session.of(SearchRequest)[-1]
+    assert (request.files, request.rerank) == (("/books/handbook.pdf",), True)
+    for _ in range(2):
+        qtbot.mouseClick(child(app, "removeAttachment"), Qt.MouseButton.LeftButton)
+    assert not app.widgets.chat.attachments.isVisible()
+    qtbot.waitUntil(lambda: len(fake_session.of(IndexRequest)) == 3)
+    assert fake_session.of(IndexRequest)[-1].remove == ("/books/locked.pdf",)
+
+
 def test_the_docks_make_room_for_documents_and_come_back(start: Start, shelf: Shelf) -> None:
     app = start()
     window = app.widgets.window
