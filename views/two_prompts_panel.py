@@ -187,9 +187,9 @@ class _Version(QWidget):
         FieldKeys(self.editor)
         self.reply = ReplyText(f"Reply to {name}", theme)
         self.reply.setObjectName(f"reply{name}")
-        self.reply.setMinimumHeight(30 * GRID)
+        self.reply.setFixedHeight(30 * GRID)
         self._sum = note("", theme)
-        self._why = _Explanation(model.explanations[number], theme)
+        self._why = _Explanation(name, model.explanations[number], theme)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GRID)
@@ -234,7 +234,7 @@ class _Version(QWidget):
 class _Explanation(QWidget):
     """Which words carried a reply; shown once there are scores."""
 
-    def __init__(self, model: ExplanationModel, theme: Theme) -> None:
+    def __init__(self, name: str, model: ExplanationModel, theme: Theme) -> None:
         super().__init__()
         self._model = model
         column = QVBoxLayout(self)
@@ -242,8 +242,11 @@ class _Explanation(QWidget):
         column.setSpacing(GRID)
         column.addWidget(heading("What carried it", theme))
         column.addWidget(ScoreLegend(model, theme))
-        column.addWidget(TintedText(model, theme))
-        column.addWidget(ScoreRanking(model, theme))
+        text, ranking = TintedText(model, theme), ScoreRanking(model, theme)
+        text.setObjectName(f"explanationText{name}")
+        ranking.setObjectName(f"explanationRanking{name}")
+        column.addWidget(text)
+        column.addWidget(ranking)
         self._problem = note("", theme)
         column.addWidget(self._problem)
         model.result_changed.connect(self._show)
