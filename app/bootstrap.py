@@ -24,6 +24,7 @@ from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
 from app.controllers.side_by_side import SideBySideController
 from app.controllers.steering import SteeringController
+from app.controllers.templates import TemplateController
 from app.controllers.tracks import TracksController
 from app.controllers.two_prompts import TwoPromptsController
 from app.controllers.vocabulary import VocabularyController
@@ -117,6 +118,14 @@ class App(QObject):
             settings=self.models.settings,
             controls=self.models.controls,
             layout=self.widgets.window.save_layout,
+            parent=self,
+        )
+        self.templates = TemplateController(
+            desk=self.engine_desk,
+            models=self.models.models,
+            model=self.models.template,
+            kept=self.remembering.template_of,
+            keep=self.remembering.keep_template,
             parent=self,
         )
         self.collector = Collector(self)

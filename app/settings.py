@@ -43,6 +43,7 @@ class Remembered:
         layout: Qt's own description of the window and its docks.
         conversation: The conversation that was open.
         library: The library of documents that was open.
+        templates: The user's own chat templates, by the source of their model.
     """
 
     page: Settings = field(default_factory=Settings)
@@ -55,6 +56,7 @@ class Remembered:
     layout: bytes = b""
     conversation: int | None = None
     library: str = ""
+    templates: tuple[tuple[str, str], ...] = ()
 
 
 class SettingsFile:

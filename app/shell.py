@@ -169,6 +169,12 @@ class Shell(QObject):
         self._widgets.shortcuts.open_sheet()
 
     @Slot()
+    def open_template(self) -> None:
+        """Show the loaded model's chat template."""
+        self._widgets.picker.close_sheet()
+        self._widgets.template.open_sheet()
+
+    @Slot()
     def open_about(self) -> None:
         """Show what this program is and which versions it runs with."""
         self._widgets.about.open_sheet()

@@ -8,6 +8,7 @@ from app.settings import Remembered
 from views.models.answers import AnswersModel
 from views.models.attachments import AttachmentsModel
 from views.models.candidates import CandidatesModel, StepModel
+from views.models.chat_template import ChatTemplateModel
 from views.models.controls import ControlsModel
 from views.models.conversations import ConversationsModel
 from views.models.experts import ExpertsModel
@@ -54,6 +55,7 @@ class ViewModels:
     lens: LensModel
     attention: AttentionModel
     experts: ExpertsModel
+    template: ChatTemplateModel
     healing: HealingModel
     attachments: AttachmentsModel
     two_prompts: TwoPromptsModel
@@ -85,6 +87,7 @@ class ViewModels:
             lens=LensModel(),
             attention=AttentionModel(),
             experts=ExpertsModel(),
+            template=ChatTemplateModel(),
             healing=HealingModel(on=remembered.page.token_healing),
             two_prompts=TwoPromptsModel(),
         )

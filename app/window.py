@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.view_models import ViewModels
 from views.about_view import AboutView
 from views.chat_panel import ChatPanel
+from views.chat_template_view import ChatTemplateView
 from views.compare_view import CompareView
 from views.conversation_list import ConversationList
 from views.document_intents import DocumentIntents
@@ -52,6 +53,7 @@ class Widgets:
     settings: SettingsView
     shortcuts: ShortcutsView
     about: AboutView
+    template: ChatTemplateView
     faults_bar: FaultsBar
     faults: FaultsView
     documents: DocumentsPanel
@@ -123,6 +125,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         settings=SettingsView(models.settings, theme, window),
         shortcuts=ShortcutsView(window.actions(), theme, window),
         about=AboutView(theme, window),
+        template=ChatTemplateView(models.template, theme, window),
         faults_bar=faults_bar,
         faults=FaultsView(models.faults, theme, window),
         documents=documents,

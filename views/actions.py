@@ -44,6 +44,7 @@ ACTIONS = (
     ActionSpec("showMonitor", "Monitor", "Ctrl+M", "Window"),
     ActionSpec("resetLayout", "Reset the layout", "", "Window"),
     ActionSpec("openSettings", "Settings", "Ctrl+,", "Window"),
+    ActionSpec("showTemplate", "Chat template of the model", "", "Window"),
     ActionSpec("showShortcuts", "Keyboard shortcuts", "Ctrl+/", "Window"),
     ActionSpec("showFaults", "Problems", "", "Window"),
     ActionSpec("showAbout", "About Model Loupe", "", "Window"),

@@ -50,7 +50,7 @@ _MENU = (
     ("exportMarkdown", "exportJson"),
     ("toggleTokens", "rawMode", "explainSelection"),
     ("showConversations", "showInspector", "showMonitor", "resetLayout"),
-    ("openSettings", "showShortcuts", "showFaults", "showAbout"),
+    ("openSettings", "showTemplate", "showShortcuts", "showFaults", "showAbout"),
     ("quit",),
 )
 

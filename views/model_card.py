@@ -54,7 +54,10 @@ class ModelCard(QWidget):
     Signals:
         load_requested: The :class:`~views.models.model_choice.LoadChoice`.
         unload_requested, cancel_load_requested.
+        template_requested: Show the chat template of the loaded model.
     """
+
+    template_requested = Signal()
 
     load_requested = Signal(object)
     unload_requested = Signal()
@@ -73,6 +76,7 @@ class ModelCard(QWidget):
         self._hint = Ink("", theme, tone="muted", wrap=True)
         self.load = QPushButton("Load")
         self.unload = QPushButton("Unload")
+        self.template = QPushButton("Chat template …")
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self._loaded = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
@@ -121,6 +125,7 @@ class ModelCard(QWidget):
         self.load.setProperty("kind", "primary")
         self.unload.setObjectName("unloadButton")
         self.cancel.setObjectName("cancelLoadButton")
+        self.template.setObjectName("showTemplateButton")
         self.bar.setObjectName("loadProgress")
         self.bar.setAccessibleName("Progress of loading")
         self.bar.setTextVisible(False)
@@ -157,6 +162,7 @@ class ModelCard(QWidget):
         buttons.addWidget(self.load)
         buttons.addWidget(self.cancel)
         buttons.addStretch(1)
+        buttons.addWidget(self.template)
         buttons.addWidget(self.unload)
         column.addLayout(buttons)
 
@@ -168,6 +174,7 @@ class ModelCard(QWidget):
         self.load.clicked.connect(self._load)
         self.unload.clicked.connect(self.unload_requested)
         self.cancel.clicked.connect(self.cancel_load_requested)
+        self.template.clicked.connect(self.template_requested)
         self._model.choice_changed.connect(self._show_choice)
         self._model.inspection_changed.connect(self._show_choice)
         self._model.loading_changed.connect(self._show_loading)
@@ -253,6 +260,7 @@ class ModelCard(QWidget):
 
     def _show_loaded(self, loaded: ModelLoaded | None) -> None:
         self.unload.setEnabled(loaded is not None and self._model.loading is None)
+        self.template.setEnabled(loaded is not None)
         if self._model.loading is not None:
             return
         self._loaded.setVisible(loaded is not None)

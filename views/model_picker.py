@@ -24,7 +24,7 @@ class ModelPicker(Sheet):
 
     Signals:
         load_requested: The :class:`~views.models.model_choice.LoadChoice`.
-        unload_requested, cancel_load_requested, refresh_requested.
+        unload_requested, cancel_load_requested, refresh_requested, template_requested.
         open_folder_requested, open_file_requested: The app asks where.
         download_requested: Hub id; also resumes.
         pause_requested, cancel_download_requested: Hub id.
@@ -32,6 +32,7 @@ class ModelPicker(Sheet):
 
     load_requested = Signal(object)
     unload_requested = Signal()
+    template_requested = Signal()
     cancel_load_requested = Signal()
     refresh_requested = Signal()
     open_folder_requested = Signal()
@@ -63,6 +64,7 @@ class ModelPicker(Sheet):
         self.list.cancel_download_requested.connect(self.cancel_download_requested)
         self.card.load_requested.connect(self.load_requested)
         self.card.unload_requested.connect(self.unload_requested)
+        self.card.template_requested.connect(self.template_requested)
         self.card.cancel_load_requested.connect(self.cancel_load_requested)
 
     def open_sheet(self, anchor: QWidget | None = None) -> None:

@@ -93,6 +93,15 @@ class RememberingController(QObject):
         kept.pop(name, None)
         self._note(system_prompts=tuple(kept.items()))
 
+    def template_of(self, source: str) -> str:
+        """The user's own chat template for a model; "" if there is none."""
+        return dict(self._remembered.templates).get(source, "")
+
+    def keep_template(self, source: str, template: str) -> None:
+        """Remember the user's own chat template for a model; "" forgets it."""
+        kept = dict(self._remembered.templates) | {source: template}
+        self._note(templates=tuple((each, text) for each, text in kept.items() if text))
+
     @Slot(object)
     def _on_page(self, page: Settings) -> None:
         self._note(page=page)
