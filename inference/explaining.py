@@ -212,7 +212,7 @@ def _cost(task: Task, method: Method) -> ExplanationCost:
         forward_passes=cost.passes + 1,
         token_forwards=cost.tokens + length,
         naive_token_forwards=(len(task.segments) + 1) * length,
-        seconds=task.read_seconds * (1 + cost.tokens / length),
+        seconds=task.seconds(cost),
         memory=cost.memory,
     )
 

@@ -160,7 +160,7 @@ class _Bench:
 
         task = self._task(passage, name)
         cost = method_named(name).cost(task)
-        estimated = task.read_seconds * (1 + cost.tokens / len(passage.read_ids))
+        estimated = task.seconds(cost)
         row: dict[str, Any] = {
             "token_forwards": cost.tokens + len(passage.read_ids),
             "estimated_seconds": round(estimated, 2),
