@@ -17,7 +17,6 @@ from inference.attribution.targets import Objective
 from inference.events import MethodSpec, SegmentSpan, Setting, SteeringMode
 from inference.related_tokens import cosines
 
-
 #: Tokens of a reading from which on a device takes longer for more.
 _SATURATED = {"cuda": 512}
 
