@@ -32,6 +32,12 @@ def test_the_app_loads_no_torch_before_a_worker_asks_for_it() -> None:
     assert _run(_IMPORT_ALL.format(package="app", block="", names=names)) == "[]"
 
 
+def test_the_window_is_put_together_without_what_only_some_panels_need() -> None:
+    names = ["torch", "numpy", "pyqtgraph", "pypdfium2", "lancedb", "pyarrow"]
+    code = f"import sys, app.bootstrap; print([name for name in {names} if name in sys.modules])"
+    assert _run(code) == "[]"
+
+
 def test_the_engine_needs_no_qt() -> None:
     blocked = ("PySide6", "shiboken6", "pyqtgraph", "qtawesome", "views", "app")
     block = f"for name in {blocked}: sys.modules[name] = None"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from inference.events import PageText
 
 Box = tuple[float, float, float, float]
@@ -16,12 +14,16 @@ class PageCharacters:
     """Looks things up in a :class:`~inference.events.PageText`; places are in its PDF points."""
 
     def __init__(self, event: PageText) -> None:
+        import numpy as np  # not before the window is painted
+
         self.file, self.page, self.text = event.file, event.page, event.text
         self._boxes = np.frombuffer(event.boxes, dtype="<f4").reshape(-1, 4)
         self._inked = np.flatnonzero(~np.isnan(self._boxes).any(axis=1))
 
     def nearest(self, x: float, y: float, within: float = float("inf")) -> int | None:
         """The character nearest to a point, at most ``within`` points away; None: there is none."""
+        import numpy as np
+
         if not len(self._inked):
             return None
         left, bottom, right, top = self._boxes[self._inked].T
@@ -40,6 +42,8 @@ class PageCharacters:
 
     def places(self, start: int, end: int) -> list[Box]:
         """One box for each stretch of a line."""
+        import numpy as np
+
         merged: list[list[float]] = []
         rows = self._boxes[start:end]
         for box in rows[~np.isnan(rows).any(axis=1)].tolist():
