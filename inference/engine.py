@@ -67,7 +67,7 @@ class Engine:
         """Nothing read yet. Where steps have fixed buffers there is one cache, and who held it loses it."""
         if self.runner is None:
             return Prefix(self.forward.new_cache())
-        self.runner.cache.reset()
+        self.runner.buffers.settle(0)
         self._holder = Prefix(self.runner.cache)
         return self._holder
 

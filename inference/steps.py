@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +37,7 @@ class RunState:
 
     reading: Reading
     controls: SamplingControls
-    read: list[int]
+    read: Sequence[int]
     written: list[int]
     stream: RandomStream
     candidates: int

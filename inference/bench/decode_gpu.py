@@ -148,7 +148,8 @@ def _device_times(engine: Engine, count: int = 50) -> dict[str, float]:
 
     runner = engine.runner
     assert runner is not None
-    start, middle, end = (torch.cuda.Event(enable_timing=True) for _ in range(3))
+    event: Any = torch.cuda.Event
+    start, middle, end = (event(enable_timing=True) for _ in range(3))
     assert engine.prefix is not None
     position = len(engine.prefix.ids)
     torch.cuda.synchronize()
@@ -221,7 +222,8 @@ def generate_speed(loaded: LoadedModel, ids: list[int], arguments: argparse.Name
 
     seconds(2)
     first = seconds(1)
-    return (arguments.reference_tokens - 1) / (seconds(arguments.reference_tokens) - first)
+    count: int = arguments.reference_tokens
+    return (count - 1) / (seconds(count) - first)
 
 
 def copy_bandwidth() -> float:
@@ -231,13 +233,14 @@ def copy_bandwidth() -> float:
     source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda").random_()
     target = torch.empty_like(source)
     target.copy_(source)
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    event: Any = torch.cuda.Event
+    start, end = event(enable_timing=True), event(enable_timing=True)
     start.record()
     for _ in range(10):
         target.copy_(source)
     end.record()
     torch.cuda.synchronize()
-    return 10 * 2 * source.numel() / (start.elapsed_time(end) * 1e-3)
+    return float(10 * 2 * source.numel() / (start.elapsed_time(end) * 1e-3))
 
 
 def bytes_a_token(loaded: LoadedModel, positions: int) -> tuple[int, int]:

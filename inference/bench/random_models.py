@@ -142,13 +142,14 @@ def _fill(
         model.lm_head.weight = model.model.embed_tokens.weight
 
 
-def _quantized(weight: torch.Tensor, quantization: str, dtype: torch.dtype) -> torch.nn.Module:
+def _quantized(weight: torch.Tensor, quantization: str, dtype: torch.dtype) -> Any:
     """bitsandbytes' linear layer with this weight (out, in)."""
     from inference.models.building import import_bitsandbytes
 
     import_bitsandbytes()
-    import bitsandbytes as bnb
+    import bitsandbytes
 
+    bnb: Any = bitsandbytes
     outputs, inputs = weight.shape
     layer: Any
     if quantization == "int8":
@@ -179,4 +180,6 @@ def _tokenizer(size: int) -> PreTrainedTokenizerBase:
     tokenizer = Tokenizer(models.BPE(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
+    made: Any = PreTrainedTokenizerFast
+    found: PreTrainedTokenizerBase = made(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
+    return found

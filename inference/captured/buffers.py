@@ -143,7 +143,7 @@ class StepBuffers:
         return sum(layer.bytes() for layer in self.layers) + self.key_bias.nbytes + self.key_scale.nbytes
 
 
-class StepLayer(BufferedLayer):
+class StepLayer(BufferedLayer):  # type: ignore[no-untyped-call]
     """Keys and values of one layer in buffers of a fixed bucket."""
 
     def __init__(self, shared: StepBuffers, **kwargs: Any) -> None:
@@ -245,7 +245,7 @@ def scaled_updates(cache: StepCache, factors: Tensor, layers: tuple[int, int] | 
             keys = keys * factors[None, None, :, None].to(keys)
         return keys, values
 
-    cache.update = update  # type: ignore[method-assign]
+    cache.update = update  # type: ignore[assignment, method-assign]
     cache.buffers.scaled = factors, layers
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ class Graphs:
     def __init__(self, device: torch.device, *, captures: bool = True) -> None:
         self.device = device
         self.captures = captures and device.type == "cuda"
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
         self.bytes = 0
 
     def capture(self, work: Callable[[], None]) -> Replay:
@@ -54,7 +55,8 @@ class Graphs:
 
     def _captured(self, work: Callable[[], None]) -> Replay:
         with torch.cuda.device(self.device):
-            stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            current = torch.cuda.current_stream()
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
                 for _ in range(2):  # libraries choose their algorithms and allocate at the first calls
@@ -78,7 +80,7 @@ class Graphs:
         self._pool, self.bytes = None, 0
 
 
-def _pool_bytes(pool: tuple[int, int]) -> int:
+def _pool_bytes(pool: Any) -> int:
     """Memory that a graphs' pool holds."""
     segments = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
     return sum(

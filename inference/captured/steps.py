@@ -7,6 +7,8 @@ factors change. Sampling is never ahead, so controls act on the very next token.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,7 @@ class CapturedSteps:
         self._guesses: list[int] = []
         self._row = 0
         self._ahead = False
-        self._drawn = torch.cuda.Event(blocking=True) if runner.graphs.device.type == "cuda" else None
+        self._drawn = _event() if runner.graphs.device.type == "cuda" else None
 
     @property
     def _controls(self) -> ControlBuffers:
@@ -150,3 +152,8 @@ class CapturedSteps:
     def close(self) -> Tensor:
         self._runner.buffers.settle(len(self._prefix.ids))
         return self._runner.logits.clone()
+
+
+def _event() -> Any:
+    """Waited for without turning in circles: the window needs the cores."""
+    return torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
