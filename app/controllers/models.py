@@ -11,7 +11,6 @@ from PySide6.QtCore import QObject, Signal, Slot
 from app.controllers.generation import Generation
 from app.desk import Desk
 from app.faults import FaultReporter
-from inference.documents.readers.formats import SUFFIXES
 from inference.events import (
     ENDINGS,
     Event,
@@ -205,6 +204,8 @@ def is_model(path: Path) -> bool:
 
     A folder with neither a model nor documents counts as one, so that it is said what is missing in it.
     """
+    from inference.documents.readers.formats import SUFFIXES  # with readers, which nobody needs at the start
+
     if not path.is_dir():
         return path.suffix.lower() in _WEIGHTS
     found = False
