@@ -54,7 +54,7 @@ CUTS = (
     ),
     Cut(
         name="torch's headers and build files",
-        pattern=r"torch/(include|share|bin)/",
+        pattern=r"torch/(include|share|bin/(?!torch_shm_manager))",
         reason="for compiling extensions",
     ),
     Cut(

@@ -1,8 +1,8 @@
 """``make package-test``: installs what was built, starts it as a desktop would, uses it, and removes it.
 
-    python packaging/bundle/try_out.py [dist/model-loupe_..._amd64.deb]
+    python packaging/bundle/try_out.py [dist/model-loupe_..._amd64.deb | FOLDER]
 
-As root the package is installed with dpkg and removed again; as anyone else it is unpacked into a temporary
+FOLDER is a root that holds the files of the package already. As root the package is installed with dpkg and removed again; as anyone else it is unpacked into a temporary
 folder. The program gets a home of its own, no Python on its PATH and no network (where the system lets us
 take it away). Needs Xvfb and xdotool. Prints a line a step; exit status 1 if a step failed.
 """
@@ -35,8 +35,8 @@ class Trial:
 
     def __init__(self, deb: Path, scratch: Path) -> None:
         self.deb = deb
-        self.installs = os.geteuid() == 0 and shutil.which("dpkg") is not None
-        self.root = Path("/") if self.installs else scratch / "root"
+        self.installs = os.geteuid() == 0 and shutil.which("dpkg") is not None and deb.is_file()
+        self.root = Path("/") if self.installs else deb if deb.is_dir() else scratch / "root"
         self.home = scratch / "Home of Zoë"
         self.results = scratch / "results"
         self.runtime = scratch / "runtime"
@@ -51,7 +51,7 @@ class Trial:
         """With dpkg, or unpacked."""
         if self.installs:
             _call("dpkg", "--install", str(self.deb))
-        else:
+        elif self.deb.is_file():
             _call("dpkg-deb", "--extract", str(self.deb), str(self.root))
 
     def remove(self) -> None:
@@ -80,9 +80,12 @@ class Trial:
 
 def without_network() -> list[str]:
     """A prefix that takes the network away from a command; empty where we may not."""
-    prefix = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
-    works = shutil.which("unshare") and not subprocess.run([*prefix, "true"], capture_output=True).returncode
-    return prefix if works else []
+    tool = shutil.which("unshare")
+    if tool is None:
+        return []
+    prefix = [tool, "--net"] if os.geteuid() == 0 else [tool, "--map-root-user", "--net"]
+    allowed = subprocess.run([*prefix, "true"], capture_output=True).returncode == 0
+    return prefix if allowed else []
 
 
 def tour(trial: Trial) -> None:
