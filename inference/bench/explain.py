@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from inference.bench.full_passes import Duration, FullPasses, timed
 from inference.bench.passages import made_up_text, passage_of
-from inference.bench.random_model import add_shape_argument, loaded_model
-from inference.command_line import RunFailed, add_model_arguments, print_json, report
+from inference.bench.random_models import SHAPES, random_model
+from inference.command_line import RunFailed, add_model_arguments, load_model, print_json, report
 from inference.session import Session
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _METHODS = ("atman", "atman-coarse-to-fine", "atman-target-rows", "atman-first-o
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, and how much to measure."""
     add_model_arguments(parser)
-    add_shape_argument(parser)
+    parser.add_argument("--shape", choices=sorted(SHAPES), help="random weights of this shape, no --model")
     parser.add_argument("--prompt-tokens", type=int, default=512, metavar="N")
     parser.add_argument("--target-tokens", type=int, default=32, metavar="T")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print one line; returns the exit status."""
     try:
-        loaded = loaded_model(Session(), arguments)
+        loaded = _loaded(arguments)
     except RunFailed as failure:
         return report(failure, as_json=arguments.json)
     bench = _Bench(loaded, arguments)
@@ -68,6 +68,20 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_json(bench.described("explain") | bench.methods())
     return 0
+
+
+def _loaded(arguments: argparse.Namespace) -> LoadedModel:
+    """The model, or one of random weights that is made where it runs."""
+    if arguments.shape:
+        import torch
+
+        device = arguments.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return random_model(arguments.shape, arguments.quantization, device, arguments.context_length or 8192)
+    session = Session()
+    load_model(session, arguments)
+    return session.require_engine().loaded
 
 
 @dataclass
