@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inference.errors import InferenceError
-from inference.events import InspectRequest, ListModelsRequest, ModelEntry, ModelInspected, ModelsListed
+from inference.events import (
+    InspectRequest,
+    ListModelsRequest,
+    LoadWay,
+    ModelEntry,
+    ModelInspected,
+    ModelsListed,
+)
 from inference.models import architecture, estimates, model_files, safety
 from inference.models.describing import describe
 from inference.models.model_files import BUILTIN, ModelFiles, find_model
+from inference.models.quantization import QUANTIZATIONS
 
 __all__ = ["find_model", "inspect", "list_models"]
 
@@ -36,7 +44,28 @@ def inspect(request: InspectRequest) -> ModelInspected:
         scaling=request.rope,
     )
     info = describe(files, plan.dtype)
-    return ModelInspected(run_id=request.run_id, info=info, estimate=plan.estimate)
+    return ModelInspected(
+        run_id=request.run_id,
+        info=info,
+        estimate=plan.estimate,
+        ways=_ways(files, request, plan.estimate.free),
+    )
+
+
+def _ways(files: ModelFiles, request: InspectRequest, free: int) -> tuple[LoadWay, ...]:
+    """What each precision would take."""
+    found = []
+    for quantization in QUANTIZATIONS:
+        estimate = estimates.plan(
+            files,
+            quantization=quantization,
+            device=request.device,
+            context_length=request.context_length,
+            scaling=request.rope,
+            free=free,
+        ).estimate
+        found.append(LoadWay(quantization=quantization, total=estimate.total, fits=estimate.fits))
+    return tuple(found)
 
 
 def list_models(request: ListModelsRequest) -> ModelsListed:

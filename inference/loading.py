@@ -31,7 +31,7 @@ from inference.models import architecture, building, estimates, model_files, rop
 from inference.models.describing import describe
 from inference.models.loaded_model import LoadedModel, release_memory, returning_heap
 from inference.models.quantization import BITSANDBYTES, check_quantization
-from inference.models.tokenizers import check_tokenizer, end_ids, load_tokenizer
+from inference.models.tokenizers import check_tokenizer, end_ids, load_tokenizer, round_trip_problem
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def _load_files(
     estimates.refuse_if_too_big(files, plan)
     tokenizer = load_tokenizer(files)
     check_tokenizer(tokenizer, config)
+    if files.gguf is not None and (problem := round_trip_problem(tokenizer)):
+        plan = replace(plan, note=f"{plan.note} {problem}".strip())
     with returning_heap():
         model = building.build(files, config, plan, reporter)
     reporter.check()

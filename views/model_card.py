@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from inference.events import ModelInfo, ModelLoaded, Progress, RopeScaling
+from inference.events import ModelInfo, ModelInspected, ModelLoaded, Progress, RopeScaling
 from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
 from views.models.model_choice import ModelChoiceModel
@@ -215,9 +215,19 @@ class ModelCard(QWidget):
             self.context.setMaximum(max(most, choice.context_length or 0))
             whose = "the model's own" if choice.rope is None else "stretched"
             self.context.setSpecialValueText(f"{whose} ({most:,} tokens)")
+            self._show_ways(inspection)
             self.fit.set_estimate(inspection.estimate)
             warning = "" if choice.rope is None else _STRETCHED.format(trained=trained)
             self._say(warning if inspection.estimate.fits else _ADVICE, "")
+
+    def _show_ways(self, inspection: ModelInspected) -> None:
+        """What each precision would take, in the list of them; GGUF files are unpacked as they are read."""
+        for way in inspection.ways:
+            row = self.quantization.findData(way.quantization)
+            unpacked = way.quantization == "none" and inspection.info.format == "gguf"
+            name = "Unpacked" if unpacked else QUANTIZATIONS[way.quantization]
+            too_big = "" if way.fits else ", too big"
+            self.quantization.setItemText(row, f"{name} · {format_bytes(way.total)}{too_big}")
 
     def _say(self, text: str, hint: str, *, failed: bool = False) -> None:
         self._state.setText(text)
@@ -239,6 +249,7 @@ class ModelCard(QWidget):
             value = QLabel(fact)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setAccessibleName(f"{title}: {fact}")
+            value.setToolTip(fact)
             self._facts.addWidget(label, row, 2 * column)
             self._facts.addWidget(value, row, 2 * column + 1)
 
@@ -292,7 +303,7 @@ _ADVICE = "Choose fewer bits or a shorter context, or close other programs. You 
 def _facts(info: ModelInfo) -> list[tuple[str, str]]:
     return [
         ("Architecture", info.architecture),
-        ("Parameters", _parameters(info)),
+        ("Parameters", format_count(info.parameters)),
         ("Trained context", f"{info.context_length:,} tokens"),
         ("Licence", info.licence or "not stated"),
         ("Stored as", f"{info.stored_dtype}, {info.format}"),
@@ -300,17 +311,18 @@ def _facts(info: ModelInfo) -> list[tuple[str, str]]:
         ("Layers", f"{info.layers} × {info.hidden_size:,}"),
         ("Vocabulary", f"{info.vocabulary:,} tokens"),
         ("Chat", "has a template" if info.has_chat_template else "no template: use raw mode"),
+        *_expert_facts(info),
     ]
 
 
-def _parameters(info: ModelInfo) -> str:
-    """All of them, and in a mixture of experts those that a token goes through."""
+def _expert_facts(info: ModelInfo) -> list[tuple[str, str]]:
+    """How much of a mixture of experts acts on a token."""
     if not info.experts:
-        return format_count(info.parameters)
-    return (
-        f"{format_count(info.parameters)}, of which {format_count(info.active_parameters)} act on a token "
-        f"({info.active_experts} of {info.experts} experts a layer)"
-    )
+        return []
+    return [
+        ("Active", f"{format_count(info.active_parameters)} a token"),
+        ("Experts", f"{info.active_experts} of {info.experts}"),
+    ]
 
 
 def _progress_words(progress: Progress) -> str:

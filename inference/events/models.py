@@ -123,13 +123,18 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes that loading will take, and what is free; ``device`` is where the weights go."""
+    """Bytes that loading will take, and what is free; ``device`` is where the weights go.
+
+    ``loading`` is the most that is taken on the way, where that is more: a GGUF file is unpacked before its
+    weights are packed again.
+    """
 
     device: str
     weights: int
     kv_cache: int
     overhead: int
     free: int
+    loading: int = 0
 
     @property
     def total(self) -> int:
@@ -138,8 +143,17 @@ class MemoryEstimate:
 
     @property
     def fits(self) -> bool:
-        """Whether the total fits into what is free."""
-        return self.total <= self.free
+        """Whether the total, and what is taken on the way to it, fits into what is free."""
+        return max(self.total, self.loading) <= self.free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadWay:
+    """What one choice of precision would take, in bytes, and whether that fits."""
+
+    quantization: Quantization
+    total: int
+    fits: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +195,12 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInspected(Event):
-    """A model's description and what loading it would take."""
+    """A model's description and what loading it would take; ``ways`` tells it of every precision."""
 
     event: ClassVar[str] = "model"
     info: ModelInfo
     estimate: MemoryEstimate
+    ways: tuple[LoadWay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,7 @@ def plan(
         kv_cache=kv_bytes(files, dtype, context),
         overhead=overhead,
         free=free,
+        loading=_on_the_way(files, quantization, dtype, place) + overhead,
     )
     return LoadPlan(
         quantization=quantization,
@@ -116,6 +117,14 @@ def plan(
         estimate=estimate,
         note=" ".join(notes),
     )
+
+
+def _on_the_way(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
+    """Most bytes of memory that the weights take while they load on a CPU."""
+    packed = weight_bytes(files, quantization, dtype, device)
+    if device != "cpu" or files.gguf is None or quantization not in BITSANDBYTES:
+        return packed if device == "cpu" else 0
+    return weight_bytes(files, "none", dtype, device) + packed
 
 
 def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
@@ -129,6 +138,11 @@ def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
         return
     where = "on the GPU" if chosen.device == "cuda" else "in memory"
     message = f"This model needs about {_gb(estimate.total)} {where}, and {_gb(estimate.free)} are free."
+    if estimate.total <= estimate.free:
+        raise OutOfMemory(
+            f"Unpacking this file takes about {_gb(estimate.loading)}, and {_gb(estimate.free)} are free.",
+            hint="Load it in 16 bit, or use a file with safetensors weights.",
+        )
     room = estimate.free - estimate.weights - estimate.overhead
     context = _comfortable_context(files, chosen.dtype, chosen.context_length, room)
     if kv_bytes(files, chosen.dtype, context) <= room:

@@ -97,3 +97,24 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froze
     added = tokenizer.get_added_vocab()
     ids.update(added[name] for name in _ENDS_OF_TURN if name in added and name in template)
     return frozenset(int(value) for value in ids)
+
+
+#: What a tokenizer must give back as it was: spaces, line ends, several scripts, characters of several bytes.
+_TRIALS = (
+    "Two  spaces, a\ttab\nand a line.",
+    "naïve café 你好 Привет 🦊",
+    "def f(x):\n    return x[0] + 1\n",
+)
+
+
+def round_trip_problem(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Why texts do not come back from the tokenizer as they were; "" if they do.
+
+    A leading space that is put before every text (SentencePiece) does no harm.
+    """
+    for text in _TRIALS:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        back = str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        if back.removeprefix(" ") != text:
+            return f"The tokenizer in this file changes texts: {text!r} comes back as {back!r}."
+    return ""

@@ -158,8 +158,11 @@ def load_model() -> Iterator[Callable[..., LoadedModel]]:
     loaded.clear()
 
 
-def write_gguf(model: Any, file: Path, *, kind: str = "F32") -> None:
-    """Write a tiny Llama as llama.cpp's converter would: its names, and query and key rows in its order."""
+def write_gguf(model: Any, file: Path, *, kind: str = "F32", template: str = "", leave_out: str = "") -> None:
+    """Write a tiny Llama as llama.cpp's converter would: its names, and query and key rows in its order.
+
+    ``leave_out`` is a character that its vocabulary shall not have.
+    """
     import gguf
     import numpy as np
     from tokenizers import pre_tokenizers
@@ -179,6 +182,9 @@ def write_gguf(model: Any, file: Path, *, kind: str = "F32") -> None:
     writer.add_vocab_size(config.vocab_size)
     words = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab"]
     words += [f"filler{i}" for i in range(config.vocab_size - len(words))]
+    words = [f"without {word}" if word == leave_out else word for word in words]
+    if template:
+        writer.add_chat_template(template)
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(words)
     writer.add_token_types([3, 3] + [1] * (len(words) - 2))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from inference.catalog import find_model, inspect
-from inference.errors import ModelDamaged, ModelUnsupported
+from inference.errors import ModelDamaged, ModelUnsupported, OutOfMemory
 from inference.events import InspectRequest, Progress
+from inference.models import estimates
 from inference.models.gguf_files import read_header
 from inference.models.loaded_model import LoadedModel
 from inference.models.quantization import check_quantization
@@ -61,6 +64,51 @@ def test_a_gguf_can_be_packed_again(gguf_file: Path, load_model: Load, quantizat
     with torch.no_grad():
         packed, whole = loaded.model(TEXT).logits, plain.model(TEXT).logits
     assert torch.nn.functional.cosine_similarity(packed, whole, dim=-1).min() > 0.9
+
+
+def test_the_memory_of_every_way_is_told_first(gguf_file: Path) -> None:
+    """Packing again takes the unpacked weights, too, while it goes on."""
+    told = inspect(InspectRequest(run_id=1, model=str(gguf_file), device="cpu"))
+    ways = {way.quantization: way for way in told.ways}
+    assert ways["none"].total == told.estimate.total
+    assert ways["nf4"].total < ways["int8"].total < ways["none"].total
+    assert ways["bf16"].total < ways["none"].total
+    assert all(way.fits for way in told.ways)
+    packed = inspect(
+        InspectRequest(run_id=1, model=str(gguf_file), quantization="nf4", device="cpu")
+    ).estimate
+    assert packed.loading == told.estimate.weights + packed.weights + packed.overhead
+
+
+def test_what_can_not_be_unpacked_is_refused_before_it_is_read(gguf_file: Path) -> None:
+    files = find_model(str(gguf_file))
+
+    def plan(free: int) -> estimates.LoadPlan:
+        return estimates.plan(files, quantization="nf4", device="cpu", context_length=None, free=free)
+
+    roomy = plan(10**9).estimate
+    assert roomy.total < roomy.loading
+    with pytest.raises(OutOfMemory, match="Unpacking"):
+        estimates.refuse_if_too_big(files, plan((roomy.total + roomy.loading) // 2))
+
+
+def test_template_and_tokenizer_come_from_the_file(tmp_path: Path, load_model: Load) -> None:
+    """The tokens are those that its own vocabulary and merges give in the reference implementation."""
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    write_gguf(random_model("llama", "float32"), tmp_path / "tiny.gguf", template=template)
+    loaded = load_model(tmp_path / "tiny.gguf")
+    assert loaded.tokenizer.chat_template == template
+    assert loaded.note == ""
+    words = gguf.GGUFReader(tmp_path / "tiny.gguf").fields["tokenizer.ggml.tokens"].contents()
+    reference = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[("a", "b")]))
+    reference.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for text in ("about cab, abba", "naïve 你好 🦊\n\tx"):
+        assert loaded.tokenizer(text, add_special_tokens=False)["input_ids"] == reference.encode(text).ids
+
+
+def test_a_tokenizer_that_changes_texts_is_told(tmp_path: Path, load_model: Load) -> None:
+    write_gguf(random_model("llama", "float32"), tmp_path / "tiny.gguf", leave_out="T")
+    assert "changes texts" in load_model(tmp_path / "tiny.gguf").note
 
 
 def test_unpacking_is_told_in_bytes(gguf_file: Path, load_model: Load) -> None:
