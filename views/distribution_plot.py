@@ -38,6 +38,8 @@ _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
 _MILLISECONDS = 200
 #: A narrower box has no room for a word, px.
 _WORD = 2.5 * GRID
+#: A band that is nowhere as wide as this can't be seen, px; there are many of them.
+_BAND = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,9 @@ class DistributionPlot(QWidget):
         token = self._token
         pairs = zip(self._segments(above, top), self._segments(below, bottom), strict=True)
         for (number, upper), (_, lower) in pairs:
-            if token is None or upper.width() < 0.5 or lower.width() < 0.5:
+            if token is None or min(upper.width(), lower.width()) <= 0:
+                continue
+            if max(upper.width(), lower.width()) < _BAND and number != self._marked:
                 continue
             color = QColor(self._fill(token, number))
             color.setAlpha(130 if number == self._marked else 45)
