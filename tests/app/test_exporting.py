@@ -9,7 +9,7 @@ import pytest
 
 from app.exporting import file_name, to_json_text, to_markdown
 from app.history import History
-from inference.events import ControlsChanged, SamplingControls, Token
+from inference.events import AttentionControl, ControlsChanged, SamplingControls, SteeringOptions, Token
 
 
 @pytest.fixture
@@ -42,6 +42,20 @@ def test_json_holds_all_branches_and_the_controls(history: History, rivers: int)
         {"index": 1, "changes": [["temperature", "0.3", "1.2"]]}
     ]
     assert "tokens" not in whole["messages"][2]
+
+
+def test_words_that_were_turned_down_are_exported_with_the_conversation(
+    history: History, rivers: int
+) -> None:
+    controls = SamplingControls(
+        attention=(AttentionControl(start=0, end=7, factor=0.1, message=1),),
+        steering=SteeringOptions(mode="multiplicative", layers=(2, 5), similarity_threshold=0.6),
+    )
+    history.set_controls(rivers, controls)
+    found = json.loads(to_json_text(history, rivers))["controls"]
+    assert found["attention"] == [{"start": 0, "end": 7, "factor": 0.1, "message": 1}]
+    assert (found["steering"]["mode"], found["steering"]["layers"]) == ("multiplicative", [2, 5])
+    assert found["steering"]["similarity_threshold"] == 0.6
 
 
 def test_json_with_tokens_has_their_probabilities_and_candidates(history: History, rivers: int) -> None:
