@@ -60,4 +60,4 @@ def reference_gated_activation(gate: Tensor, up: Tensor, activation: str) -> Ten
 def _kernel(dtype: torch.dtype, activation: str, device: torch.device) -> Kernel:
     number = list(ACTIVATIONS).index(activation)
     options = {"BFLOAT16": dtype == torch.bfloat16, "ACTIVATION": number}
-    return layer_source("activations.cu", options).kernel("gated_activation", "PPPqqi", device=device)
+    return layer_source("activations.cu", options=options).kernel("gated_activation", "PPPqqi", device=device)

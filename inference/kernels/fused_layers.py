@@ -7,6 +7,16 @@
 Layers are found by their structure (:mod:`inference.kernels.layer_parts`) and each is tried against
 transformers' own forward before it is replaced (:mod:`inference.kernels.trying`);
 one that differs is left alone.
+
+One captured step of a Llama-3-8B shape in NF4 (H200, torch 2.11, transformers 5.17, bitsandbytes 0.50.2;
+milliseconds, without the draw of the next token):
+
+==================  =====  ====  =====
+tokens of context     512  8192  32768
+==================  =====  ====  =====
+transformers' own    7.36  17.5   49.6
+fused                2.30  2.59   3.36
+==================  =====  ====  =====
 """
 
 from __future__ import annotations

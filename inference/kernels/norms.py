@@ -143,14 +143,14 @@ def _kernel(
         "AROUND": around,
         "ONE_PLUS": one_plus,
     }
-    return layer_source("norms.cu", options).kernel("rms_norm", "PPPPPPfff", device=device), threads
+    return layer_source("norms.cu", options=options).kernel("rms_norm", "PPPPPPfff", device=device), threads
 
 
-def layer_source(file: str, options: dict[str, int]) -> Source:
-    """A kernel of a decoder layer with its compile-time numbers."""
+def layer_source(*files: str, options: dict[str, int]) -> Source:
+    """A kernel of a decoder layer, in one file or several, with its compile-time numbers."""
     return Source.of(
         "prelude.cuh",
         "numbers.cuh",
-        file,
+        *files,
         options=tuple(f"-D{name}={int(value)}" for name, value in options.items()),
     )

@@ -17,8 +17,6 @@
 #define PITCH (HEAD + 8)             // a row in shared memory: 16 bytes more, so that no two of eight share a bank
 #define RESULT_PITCH (HEAD + 8)      // likewise, of floats
 #define BLOCK_KEYS (WARPS * STEP)
-#define PARTS 32                     // results of blocks that a thread has in flight when it merges them
-#define INFINITE __int_as_float(0x7f800000)
 #define LOG2_E 1.44269504088896340736f
 
 #if BFLOAT16
@@ -37,102 +35,6 @@ __device__ __forceinline__ float mask_value(float x) { return x; }
 typedef u16 mask_type;
 __device__ __forceinline__ float mask_value(u16 x) { return to_float(x); }
 #endif
-
-#if TABLE_FLOAT
-typedef float table_type;
-typedef float2 table_pair;
-__device__ __forceinline__ float2 ask_pair(const float* at) { return *reinterpret_cast<const float2*>(at); }
-__device__ __forceinline__ float2 ask_twice(const float* at) { return make_float2(*at, *at); }
-__device__ __forceinline__ float2 numbers(float2 pair) { return pair; }
-#else
-typedef u16 table_type;
-typedef u32 table_pair;
-__device__ __forceinline__ u32 ask_pair(const u16* at) { return load_fresh4(at); }
-__device__ __forceinline__ u32 ask_twice(const u16* at) { return *at | (u32)*at << 16; }
-#endif
-__device__ __forceinline__ float2 numbers(u32 pair) { return make_float2(low(pair), high(pair)); }
-
-// A head of a new row with its part of the tables, asked for by one warp: lane i has the numbers 2i, 2i + 1, 2i + 64 ...
-#define PAIRS ((HEAD + 63) / 64)
-struct NewHead {
-    u32 x[PAIRS];
-    table_pair c[PAIRS], s[PAIRS];
-};
-
-__device__ __forceinline__ void ask(NewHead& head, const u16* from, const table_type* cosine, const table_type* sine,
-                                    int lane) {
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) {
-        const int i = 2 * lane + 64 * n;
-        head.x[n] = i < HEAD ? load_fresh4(from + i) : 0;
-        head.c[n] = head.s[n] = table_pair();
-        if (i < ROTARY) {
-#if PAIRED
-            head.c[n] = ask_twice(cosine + i / 2);
-            head.s[n] = ask_twice(sine + i / 2);
-#else
-            head.c[n] = ask_pair(cosine + i);
-            head.s[n] = ask_pair(sine + i);
-#endif
-        }
-    }
-}
-
-// Norms and rotates a head and leaves it in two places, if there are two; `scratch` has HEAD numbers of the warp's own.
-__device__ __forceinline__ void rotate(u16* to, u16* also, const NewHead& head, const u16* weight, float epsilon,
-                                       float* scratch, int lane) {
-    float2 x[PAIRS];
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) x[n] = numbers(head.x[n]);
-#if NORM
-    float squares = 0.0f;
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) squares += x[n].x * x[n].x + x[n].y * x[n].y;
-    const float scale = rsqrtf(warp_sum(squares) / HEAD + epsilon);
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) {
-        const int i = 2 * lane + 64 * n;
-        const u32 pair = i < HEAD ? *reinterpret_cast<const u32*>(weight + i) : 0;
-#if NORM == 2
-        x[n].x = rounded(x[n].x * scale * (1.0f + low(pair)));
-        x[n].y = rounded(x[n].y * scale * (1.0f + high(pair)));
-#else
-        x[n].x = rounded(low(pair) * rounded(x[n].x * scale));
-        x[n].y = rounded(high(pair) * rounded(x[n].y * scale));
-#endif
-    }
-#endif
-    __syncwarp();
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) {
-        const int i = 2 * lane + 64 * n;
-        if (i < HEAD) *reinterpret_cast<float2*>(scratch + i) = x[n];
-    }
-    __syncwarp();
-#pragma unroll
-    for (int n = 0; n < PAIRS; ++n) {
-        const int i = 2 * lane + 64 * n;
-        if (i >= HEAD) continue;
-        if (i < ROTARY) {
-#if PAIRED
-            const float a = -x[n].y, b = x[n].x;
-#else  // ROTARY / 2 may be odd: each number has its own partner
-            const float a = i < ROTARY / 2 ? -scratch[i + ROTARY / 2] : scratch[i - ROTARY / 2];
-            const float b = i + 1 < ROTARY / 2 ? -scratch[i + 1 + ROTARY / 2] : scratch[i + 1 - ROTARY / 2];
-#endif
-            const float2 c = numbers(head.c[n]), s = numbers(head.s[n]);
-            x[n].x = rounded(x[n].x * c.x) + rounded(a * s.x);
-            x[n].y = rounded(x[n].y * c.y) + rounded(b * s.y);
-        }
-        const u32 pair = pack(x[n].x, x[n].y);
-        *reinterpret_cast<u32*>(to + i) = pair;
-        if (also) *reinterpret_cast<u32*>(also + i) = pair;
-    }
-}
-
-__device__ __forceinline__ u32 shared_address(const void* pointer) {
-    return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
 
 __device__ __forceinline__ void copy16(u16* into, const u16* from, bool valid) {
     const int bytes = valid ? 16 : 0;  // the rest is filled with zeros: what lies there may be no number
@@ -179,45 +81,6 @@ __device__ __forceinline__ void fetch(u16* stage, const u16* keys, const u16* va
         copy16(stage + (STEP + row) * PITCH + column, values + source, at < end);
     }
 }
-
-// Four numbers of piece `i` of a tile from each of PARTS blocks, from block `from` on.
-__device__ __forceinline__ void fetch_parts(float4 (&parts)[PARTS], const float* partial, int i, int from, int active) {
-#pragma unroll
-    for (int s = 0; s < PARTS; ++s)
-        if (from + s < active)
-            parts[s] = __ldcg(reinterpret_cast<const float4*>(partial + (u64)(from + s) * TILE_ROWS * HEAD) + i);
-}
-
-#if CLUSTER > 1
-__device__ __forceinline__ void cluster_barrier() {
-    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
-}
-
-// Where a variable of this block is in that of another one of the cluster.
-__device__ __forceinline__ u32 in_block(const void* pointer, int rank) {
-    u32 address;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(pointer)), "r"(rank));
-    return address;
-}
-
-__device__ __forceinline__ float4 remote4(u32 address) {
-    float4 x;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-                 : "r"(address)
-                 : "memory");
-    return x;
-}
-
-__device__ __forceinline__ float2 remote2(u32 address) {
-    float2 x;
-    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(address) : "memory");
-    return x;
-}
-#define CLUSTERED __cluster_dims__(CLUSTER, 1, 1)
-#else
-#define CLUSTERED
-#endif
 
 extern "C" __global__ void CLUSTERED __launch_bounds__(32 * WARPS)
 decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table_type* cosine,
@@ -433,7 +296,7 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
 #endif
     partial += (u64)problem * splits * TILE_ROWS * HEAD;
     statistics += (u64)problem * splits * TILE_ROWS * 2;
-    for (int i = threadIdx.x; i < filled * HEAD / 4; i += 32 * WARPS) {
+    for (int i = threadIdx.x; i < pieces; i += 32 * WARPS) {
         const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
         float best = -INFINITE;
 #pragma unroll
@@ -446,17 +309,10 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
             const float weight = exp2f(warp_maximum[w][row] - base);
             const float4 part = *reinterpret_cast<float4*>(gathered + (w * TILE_ROWS + row) * RESULT_PITCH + column);
             sum += weight * warp_total[w][row];
-            merged.x += weight * part.x;
-            merged.y += weight * part.y;
-            merged.z += weight * part.z;
-            merged.w += weight * part.w;
+            add(merged, weight, part);
         }
         if (active == 1) {
-            const int packed = tile * TILE_ROWS + row;
-            const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-            u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
-            *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x * inverse, merged.y * inverse),
-                                                                pack(merged.z * inverse, merged.w * inverse));
+            store_result(out, tile * TILE_ROWS + row, head, column, merged, sum);
 #if CLUSTER > 1
         } else if (active <= CLUSTER) {
             *reinterpret_cast<float4*>(own + row * HEAD + column) = merged;
@@ -471,42 +327,9 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     if (active == 1) return;
 
 #if CLUSTER > 1
-    if (active <= CLUSTER) {  // all of them are in the first cluster: each merges its share of the result
+    if (active <= CLUSTER) {  // all of them are in the first cluster
         cluster_barrier();
-        const int each = (pieces + active - 1) / active, until = min(pieces, (split + 1) * each);
-        for (int i = split * each + threadIdx.x; i < until; i += 32 * WARPS) {
-            const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
-            float4 parts[CLUSTER];
-            float2 known[CLUSTER];
-            float best = -INFINITE, sum = 0.0f;
-#pragma unroll
-            for (int s = 0; s < CLUSTER; ++s) {
-                known[s] = make_float2(-INFINITE, 0.0f);
-                parts[s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                if (s < active) {
-                    known[s] = remote2(in_block(own_statistics + row, s));
-                    parts[s] = remote4(in_block(own + row * HEAD + column, s));
-                }
-            }
-#pragma unroll
-            for (int s = 0; s < CLUSTER; ++s) best = fmaxf(best, known[s].x);
-            const float base = best == -INFINITE ? 0.0f : best;
-            float4 merged = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-            for (int s = 0; s < CLUSTER; ++s) {
-                const float weight = exp2f(known[s].x - base);
-                sum += weight * known[s].y;
-                merged.x += weight * parts[s].x;
-                merged.y += weight * parts[s].y;
-                merged.z += weight * parts[s].z;
-                merged.w += weight * parts[s].w;
-            }
-            const int packed = tile * TILE_ROWS + row;
-            const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-            u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
-            *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x * inverse, merged.y * inverse),
-                                                                pack(merged.z * inverse, merged.w * inverse));
-        }
+        merge_in_cluster(out, own, own_statistics, split, active, pieces, tile, head);
         cluster_barrier();  // nobody leaves while its memory is read
         return;
     }
@@ -520,48 +343,5 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     }
     __syncthreads();
     if (order != active - 1) return;
-    float4 parts[PARTS];  // asked for before the weights are known: one trip to the L2 cache for both
-    fetch_parts(parts, partial, threadIdx.x, 0, threadIdx.x < pieces ? active : 0);
-    float* weights = reinterpret_cast<float*>(shared);  // (rows, splits), over what was gathered
-    float* totals = weights + TILE_ROWS * splits;
-    for (int row = warp; row < filled; row += WARPS) {
-        float best = -INFINITE, sum = 0.0f;
-        for (int s = lane; s < active; s += 32) {
-            const float2 each = __ldcg(reinterpret_cast<float2*>(statistics + (s * TILE_ROWS + row) * 2));
-            weights[row * splits + s] = each.x;
-            totals[row * splits + s] = each.y;
-            best = fmaxf(best, each.x);
-        }
-        best = warp_max(best);
-        const float base = best == -INFINITE ? 0.0f : best;
-        for (int s = lane; s < active; s += 32) {
-            const float weight = exp2f(weights[row * splits + s] - base);
-            sum += weight * totals[row * splits + s];
-            weights[row * splits + s] = weight;
-        }
-        sum = warp_sum(sum);
-        const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-        for (int s = lane; s < active; s += 32) weights[row * splits + s] *= inverse;
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < pieces; i += 32 * WARPS) {
-        const int row = i / (HEAD / 4), column = 4 * (i % (HEAD / 4));
-        float4 merged = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        for (int from = 0; from < active; from += PARTS) {
-            if (from > 0 || i != threadIdx.x) fetch_parts(parts, partial, i, from, active);
-#pragma unroll
-            for (int s = 0; s < PARTS; ++s) {
-                if (from + s < active) {
-                    const float weight = weights[row * splits + from + s];
-                    merged.x += weight * parts[s].x;
-                    merged.y += weight * parts[s].y;
-                    merged.z += weight * parts[s].z;
-                    merged.w += weight * parts[s].w;
-                }
-            }
-        }
-        const int packed = tile * TILE_ROWS + row;
-        u16* to = out + ((u64)(packed / GROUP) * gridDim.y * GROUP + head * GROUP + packed % GROUP) * HEAD;
-        *reinterpret_cast<uint2*>(to + column) = make_uint2(pack(merged.x, merged.y), pack(merged.z, merged.w));
-    }
+    merge_all(out, partial, statistics, reinterpret_cast<float*>(shared), active, splits, filled, tile, head);
 }
