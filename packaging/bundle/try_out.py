@@ -2,9 +2,10 @@
 
     python packaging/bundle/try_out.py [dist/model-loupe_..._amd64.deb | FOLDER]
 
-FOLDER is a root that holds the files of the package already. As root the package is installed with dpkg and removed again; as anyone else it is unpacked into a temporary
-folder. The program gets a home of its own, no Python on its PATH and no network (where the system lets us
-take it away). Needs Xvfb and xdotool. Prints a line a step; exit status 1 if a step failed.
+FOLDER is a root that holds the files of the package already. As root the package is installed with dpkg and
+removed again; as anyone else it is unpacked into a temporary folder. The program gets a home of its own, no
+Python on its PATH and no network (where the system lets us take it away). Needs Xvfb and xdotool. Prints a
+line a step; exit status 1 if a step failed.
 """
 
 from __future__ import annotations
