@@ -5,18 +5,18 @@ One kernel norms and rotates queries and keys, writes keys and values into the c
 The number of valid keys is read on the device, so a captured launch serves every length of its buffer.
 Splitting along the keys and merging by their log-sum is flash decoding (Dao et al., 2023).
 
-Microseconds for one row of a Llama-3-8B shape (32 heads on 8 key heads of 128, bf16) on an H200, graph replays
-over caches larger than the L2 cache; the floor is the keys' and values' bytes at 4.27 TB/s:
+Microseconds for one row of a Llama-3-8B shape (32 heads on 8 key heads of 128, bf16) on an H200: replays of
+a graph over caches larger than the L2 cache. The floor is the bytes of keys and values at 4.27 TB/s; torch's
+sdpa is called as transformers does on a static cache, with a mask and expanded heads.
 
-===================================  ====  ====  ====  ====  =====
-tokens of context                     128   512  2048  8192  32768
-===================================  ====  ====  ====  ====  =====
-this kernel, all that it does         2.8   5.8   7.4  14.7   39.6
-torch's sdpa, grouped, no mask        4.4   8.6   9.2  15.8   38.6
-torch's sdpa as transformers calls   31.8  31.9  52.1   182    686
-it on a static cache, with a mask
-floor                                 0.1   0.5   2.0   7.9   31.4
-===================================  ====  ====  ====  ====  =====
+==========================  ====  ====  ====  ====  =====
+tokens of context            128   512  2048  8192  32768
+==========================  ====  ====  ====  ====  =====
+this kernel, write and all   2.8   5.8   7.4  14.7   39.6
+sdpa of grouped heads        4.4   8.6   9.2  15.8   38.6
+sdpa, expanded, masked      31.8  31.9  52.1   182    686
+floor                        0.1   0.5   2.0   7.9   31.4
+==========================  ====  ====  ====  ====  =====
 """
 
 from __future__ import annotations
