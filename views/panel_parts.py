@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
     QFrame,
     QLabel,
     QPushButton,
     QScrollArea,
+    QScrollBar,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -140,8 +144,31 @@ class EmptyPage(QWidget):
         column.addStretch(1)
 
 
+class WheelGuard(QObject):
+    """Leaves the wheel to the page: a control that passes below the pointer must not change by it. One that
+    has the keyboard was meant.
+    """
+
+    _KINDS = (QAbstractSpinBox, QAbstractSlider, QComboBox)
+
+    def watch(self, root: QWidget) -> None:
+        """Guard everything below ``root`` that is there now and would take the wheel."""
+        for widget in root.findChildren(QWidget):
+            if isinstance(widget, self._KINDS) and not isinstance(widget, QScrollBar):
+                widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+
 class ScrollPage(QScrollArea):
-    """A panel's column of sections; scrolls up and down, never sideways."""
+    """A panel's column of sections; scrolls up and down, never sideways. The wheel scrolls it, wherever the
+    pointer is.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -153,6 +180,23 @@ class ScrollPage(QScrollArea):
         self.column.setContentsMargins(3 * GRID, 3 * GRID, 3 * GRID, 3 * GRID)
         self.column.setSpacing(2 * GRID)
         self.setWidget(body)
+        self._guard = WheelGuard(self)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What is in the page is known by now."""
+        super().showEvent(event)
+        self._guard_wheel()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Controls that come later are seen by the layout that they ask for."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._guard_wheel()
+        return super().eventFilter(watched, event)
+
+    def _guard_wheel(self) -> None:
+        body = self.widget()
+        if body is not None:
+            self._guard.watch(body)
 
     def minimumSizeHint(self) -> QSize:
         """Never narrower than what it holds: nothing is cut off at the side."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QComboBox,
     QDoubleSpinBox,
     QLineEdit,
@@ -15,6 +17,7 @@ from PySide6.QtWidgets import (
     QSlider,
     QSpinBox,
     QToolButton,
+    QWidget,
 )
 from pytestqt.qtbot import QtBot
 
@@ -291,3 +294,60 @@ def test_ids_that_the_model_does_not_have_cannot_be_typed(panel: SamplingPanel) 
     panel.bias.set_vocabulary(100)
     panel.bias.token_id.setValue(5000)
     assert panel.bias.token_id.value() == 99
+
+
+def turn_wheel(widget: QWidget) -> bool:
+    """Turn the wheel by one notch towards the user, with the pointer over a widget; whether the widget took
+    it (if not, Qt gives it to what is below).
+    """
+    middle = QPointF(widget.rect().center())
+    event = QWheelEvent(
+        middle,
+        QPointF(widget.mapToGlobal(widget.rect().center())),
+        QPoint(0, 0),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+    return event.isAccepted()
+
+
+@pytest.mark.parametrize(
+    "name", ["temperatureSlider", "temperature", "maxNewTokens", "overflow", "logitBias"]
+)
+def test_the_wheel_scrolls_the_page_and_changes_nothing(
+    panel: SamplingPanel, controls: ControlsModel, qtbot: QtBot, name: str
+) -> None:
+    panel.resize(340, 300)
+    panel.show()
+    qtbot.waitExposed(panel)
+    widget = panel.findChild(QWidget, name)
+    before = controls.controls, panel.overflow.currentIndex(), panel.bias.token_id.value()
+    assert not turn_wheel(widget)
+    assert (controls.controls, panel.overflow.currentIndex(), panel.bias.token_id.value()) == before
+    assert not widget.hasFocus()
+
+
+def test_a_control_with_the_keyboard_is_turned_by_the_wheel(
+    panel: SamplingPanel, controls: ControlsModel, qtbot: QtBot
+) -> None:
+    number = panel.findChild(QWidget, "temperature")
+    panel.activateWindow()
+    number.setFocus()
+    qtbot.waitUntil(number.hasFocus)
+    before = controls.value("temperature")
+    assert turn_wheel(number)
+    assert controls.value("temperature") < before
+
+
+def test_the_wheel_changes_no_control_that_came_later(panel: SamplingPanel, qtbot: QtBot) -> None:
+    panel.resize(340, 300)
+    late = QSpinBox()
+    late.setValue(50)
+    panel.column.insertWidget(0, late)
+    qtbot.waitUntil(lambda: late.isVisible() and late.focusPolicy() == Qt.FocusPolicy.StrongFocus)
+    assert not turn_wheel(late)
+    assert late.value() == 50
