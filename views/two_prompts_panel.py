@@ -32,6 +32,11 @@ from views.throttle import Throttle
 from views.tinted_text import TintedText
 
 _NAMES = ("A", "B")
+_HINTS = (
+    "Write a prompt",
+    "The same prompt with a change, in one fact or one word. Both are answered under the same settings; the "
+    "replies are compared token by token and explained.",
+)
 
 
 class TwoPromptsPanel(QWidget):
@@ -179,7 +184,7 @@ class _Version(QWidget):
         self.editor = QPlainTextEdit()
         self.editor.setObjectName(f"prompt{name}")
         self.editor.setAccessibleName(f"Version {name} of the prompt")
-        self.editor.setPlaceholderText(f"Version {name}")
+        self.editor.setPlaceholderText(_HINTS[number])
         self.editor.setFont(theme.font(BODY))
         self.editor.setTabChangesFocus(True)
         self.editor.setFixedHeight(36 * GRID)
