@@ -35,7 +35,8 @@ def why(visit: Visit) -> None:
         forward_passes=result.final.forward_passes if result.final is not None else None,
         seconds=round(result.final.seconds, 3) if result.final is not None else None,
     )
-    for name in ("importancePanel", "explanationView", "explanationHeatmap", "methodPicker"):
+    names = "importancePanel explanationView explanationHeatmap methodPicker granularityPicker explainButton"
+    for name in names.split():
         visit.check(visit.find(name).isVisible(), f"{name} is shown")
     visit.shoot()
     for kind in ("png", "csv", "json"):
@@ -74,6 +75,7 @@ def steer(visit: Visit) -> None:
     visit.find("turnDown").click()  # type: ignore[attr-defined]
     visit.find("factorSlider").setValue(0)  # type: ignore[attr-defined]
     visit.check(app.models.controls.controls.attention, "the words are turned down")
+    visit.check(visit.find("steeringPanel").isVisible(), "steeringPanel is shown")
     visit.shoot("set")
     visit.find("steerAgain").click()  # type: ignore[attr-defined]
     visit.wait_for_reply()
