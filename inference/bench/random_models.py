@@ -89,7 +89,7 @@ def random_model(name: str, quantization: Quantization, device: str, context: in
     ) + shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
     return LoadedModel(
         model=model,
-        tokenizer=_tokenizer(shape.vocabulary),
+        tokenizer=tokenizer_of(shape.vocabulary),
         info=ModelInfo(
             source="random",
             name=f"{name}, random weights",
@@ -170,7 +170,7 @@ def _quantized(weight: torch.Tensor, quantization: str, dtype: torch.dtype) -> A
     return layer
 
 
-def _tokenizer(size: int) -> PreTrainedTokenizerBase:
+def tokenizer_of(size: int) -> PreTrainedTokenizerBase:
     """One token a byte, and numbered words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -1,0 +1,175 @@
+"""Decoding speed of other families against a Llama of the same size, in the same run.
+
+Models have random weights and the same width, depth and vocabulary; each round decodes with every family in
+turn, so that a busy machine slows all of them. One line a family: tokens a second, the ratio to the Llama by
+the clock and by the processor's time, and the latter per parameter, as no two families have exactly as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inference.command_line import print_json, run_events
+from inference.events import GenerateRequest, ModelInfo, SamplingControls, Token
+from inference.running import new_run_id
+from inference.session import Session
+
+if TYPE_CHECKING:
+    from inference.models.loaded_model import LoadedModel
+
+_CONTEXT = 1024
+_REFERENCE = "llama"
+_GPT = {"n_embd": 512, "n_head": 8, "n_layer": 8, "n_positions": _CONTEXT, "rotary_dim": 32}
+#: What a family names differently from most.
+_CHANGES: dict[str, dict[str, Any]] = {
+    "gemma2": {"head_dim": 64},
+    "gemma3_text": {"head_dim": 64},
+    "qwen3": {"head_dim": 64},
+    "gpt2": _GPT,
+    "gptj": _GPT,
+    "bloom": {"n_head": 8, "n_layer": 8},
+    "opt": {"ffn_dim": 1408, "word_embed_proj_dim": 512},
+    "mpt": {"d_model": 512, "n_heads": 8, "n_layers": 8, "max_seq_len": _CONTEXT},
+    "mixtral": {"intermediate_size": 704, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "mamba": {"state_size": 16},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 4},
+}
+_FAMILIES = (
+    "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "gptj",
+    "falcon", "bloom", "opt", "mpt", "olmo2", "cohere", "stablelm", "granite", "glm", "mixtral", "lfm2",
+    "mamba",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which families, and how much to measure."""
+    parser.add_argument("--family", nargs="+", default=list(_FAMILIES), metavar="TYPE", help="model types")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line (what it always prints)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--width", type=int, default=512, metavar="N")
+    parser.add_argument("--layers", type=int, default=8, metavar="N")
+    parser.add_argument("--new-tokens", type=int, default=48, metavar="N")
+    parser.add_argument("--prompt-tokens", type=int, default=64, metavar="N")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    wall: float
+    cpu: float
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; returns the exit status."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    names = list(dict.fromkeys([_REFERENCE, *arguments.family]))
+    sessions = {name: _session(name, arguments) for name in names}
+    runs: dict[str, list[_Run]] = {name: [] for name in names}
+    for number in range(arguments.rounds + 1):
+        for name, session in sessions.items():
+            measured = _decode(session, arguments)
+            if number:  # the first round warms up
+                runs[name].append(measured)
+    reference = sessions[_REFERENCE].require_engine().loaded.info.parameters
+    for name in names:
+        parameters = sessions[name].require_engine().loaded.info.parameters
+        pairs = list(zip(runs[_REFERENCE], runs[name], strict=True))
+        cpu = statistics.median(base.cpu / own.cpu for base, own in pairs)
+        print_json(
+            {
+                "bench": "families",
+                "family": name,
+                "device": arguments.device,
+                "parameters": parameters,
+                "tokens_per_second": round(
+                    arguments.new_tokens / statistics.median(each.wall for each in runs[name]), 1
+                ),
+                "ratio": round(statistics.median(base.wall / own.wall for base, own in pairs), 3),
+                "cpu_ratio": round(cpu, 3),
+                "cpu_ratio_per_parameter": round(cpu * parameters / reference, 3),
+            }
+        )
+    return 0
+
+
+def _decode(session: Session, arguments: argparse.Namespace) -> _Run:
+    """Time of the tokens after the first."""
+    engine = session.require_engine()
+    engine.prefix = None
+    ids = tuple(300 + 7 * place % 5000 for place in range(arguments.prompt_tokens))
+    controls = SamplingControls(temperature=0.7, seed=1, max_new_tokens=arguments.new_tokens + 1)
+    request = GenerateRequest(run_id=new_run_id(), prompt="", reply_ids=ids, controls=controls)
+    wall = cpu = 0.0
+    seen = 0
+    for event in run_events(session, request, controls):
+        if isinstance(event, Token):
+            seen += 1
+            if seen == 1:
+                wall, cpu = time.perf_counter(), time.process_time()
+    assert seen == arguments.new_tokens + 1
+    return _Run(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _session(family: str, arguments: argparse.Namespace) -> Session:
+    session = Session()
+    session.use(_random(family, arguments))
+    return session
+
+
+def _random(family: str, arguments: argparse.Namespace) -> LoadedModel:
+    """A model of the family with random weights, as if it had been loaded."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from inference.bench.random_models import tokenizer_of
+    from inference.models.loaded_model import LoadedModel
+
+    torch.manual_seed(0)
+    width, layers = arguments.width, arguments.layers
+    common: dict[str, Any] = {
+        "vocab_size": 8192,
+        "hidden_size": width,
+        "intermediate_size": width * 11 // 4,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "num_key_value_heads": width // 64,
+        "max_position_embeddings": _CONTEXT,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
+    config = type(AutoConfig.for_model(family))(**common | _CHANGES.get(family, {}))
+    dtype = torch.float32 if arguments.device == "cpu" else torch.bfloat16
+    made: Any = AutoModelForCausalLM.from_config(config)
+    model = made.to(arguments.device, dtype).eval().requires_grad_(False)
+    info = ModelInfo(
+        source="random",
+        name=f"{family}, random weights",
+        architecture=type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        context_length=_CONTEXT,
+        vocabulary=8192,
+        layers=layers,
+        hidden_size=width,
+        kv_bytes_per_token=0,
+        stored_bytes=0,
+        stored_dtype=str(dtype).removeprefix("torch."),
+        licence=None,
+        has_chat_template=False,
+    )
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer_of(8192),
+        info=info,
+        quantization="none",
+        device=model.get_input_embeddings().weight.device,
+        dtype=dtype,
+        context_length=_CONTEXT,
+        eos_ids=frozenset(),
+    )
