@@ -18,6 +18,7 @@ from torch import Tensor
 from inference.captured.graphs import CaptureFailed
 from inference.control_changes import changes_between
 from inference.detokenizing import Detokenizer
+from inference.drafting import Draft, FirstOf
 from inference.engine import Engine, Reading
 from inference.errors import RunCancelled
 from inference.events import (
@@ -37,7 +38,7 @@ from inference.events import (
 from inference.forward import KeyFactors
 from inference.healing import Healing, tokens_to_take_back
 from inference.kv_cache import cache_bytes
-from inference.lookup import Lookup
+from inference.lookup import Guesser, Lookup
 from inference.prefix import PositionScore
 from inference.prompts import Prompt, build_prompt
 from inference.random_stream import RandomStream
@@ -51,19 +52,29 @@ from inference.steps import PlainSteps, RunState, Steps
 from inference.stopping import StopStrings
 
 
-def generate(engine: Engine, request: GenerateRequest, handle: RunHandle) -> Iterator[Event]:
+def generate(
+    engine: Engine, request: GenerateRequest, handle: RunHandle, *, draft: Engine | None = None
+) -> Iterator[Event]:
     """Continue a chat or a text -> Started, Progress ..., [PromptScored], Token ..., and the run's end.
+
+    Args:
+        engine: The model that writes.
+        request: What to continue.
+        handle: Cancels, and has the controls.
+        draft: A model of the same vocabulary that guesses ahead.
 
     Raises:
         InferenceError: The request is refused, or the logits are invalid; the model stays usable.
     """
-    yield from _Generation(engine, request, handle).events()
+    yield from _Generation(engine, request, handle, draft).events()
 
 
 class _Generation:
     """One run of the decode loop."""
 
-    def __init__(self, engine: Engine, request: GenerateRequest, handle: RunHandle) -> None:
+    def __init__(
+        self, engine: Engine, request: GenerateRequest, handle: RunHandle, draft: Engine | None
+    ) -> None:
         self.began = time.perf_counter()
         self.engine = engine
         self.request = request
@@ -79,6 +90,7 @@ class _Generation:
         self.entropies: list[float] = []
         steering = self._key_factors()
         self.reading = Reading(engine, handle, engine.take_prefix(), steering)
+        self.draft = None if draft is None else Draft(draft, self.prompt.ids, handle)
         self.steps: Steps | None = None
         self.path_reason = ""
         self.accepted = 0
@@ -105,6 +117,8 @@ class _Generation:
             if self.steps is not None and self.engine.owns(self.reading.prefix):
                 self.steps.close()
             self.engine.put_back(self.reading.prefix)
+            if self.draft is not None:
+                self.draft.close()
 
     def _prefill(self) -> Generator[Event, None, Tensor]:
         scored = self.request.candidates if self.request.score_prompt else None
@@ -140,10 +154,16 @@ class _Generation:
             stream=stream,
             candidates=self.request.candidates,
             context_length=self.engine.loaded.context_length,
-            lookup=Lookup([*self.prompt.ids, *self.written]) if self.request.prompt_lookup else None,
+            lookup=self._guesser(),
         )
         steps, self.path_reason = steps_for(self.engine, self.state, logits)
         return steps
+
+    def _guesser(self) -> Guesser | None:
+        """Who guesses ahead: the text's own words first, where both are asked for."""
+        lookup = Lookup(self.prompt.ids) if self.request.prompt_lookup else None
+        found: list[Guesser] = [each for each in (lookup, self.draft) if each is not None]
+        return FirstOf(found) if len(found) > 1 else next(iter(found), None)
 
     def _decode(self, logits: Tensor) -> Generator[Event, None, str]:
         """One token a step until something ends the reply; returns what did."""

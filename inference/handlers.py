@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from inference.errors import InvalidRequest
 from inference.events import (
     DownloadRequest,
+    DraftLoaded,
     Event,
     GenerateRequest,
     InspectRequest,
     ListModelsRequest,
+    LoadDraftRequest,
     LoadRequest,
     PromptRendered,
     RenderRequest,
@@ -50,6 +53,45 @@ def unload(session: Session, request: UnloadRequest, handle: RunHandle) -> Itera
         yield loading.unload(loaded, request.run_id)
 
 
+def load_draft(session: Session, request: LoadDraftRequest, handle: RunHandle) -> Iterator[Event]:
+    """Put a draft model beside the loaded one -> Progress ..., DraftLoaded.
+
+    Raises:
+        InvalidRequest: It has another vocabulary.
+    """
+    from inference import loading
+    from inference.drafting import check_draft
+    from inference.engine import Engine
+
+    began = time.perf_counter()
+    engine = session.require_engine()
+    session.drop_draft()
+    if not request.model:
+        yield DraftLoaded(run_id=request.run_id, model="")
+        return
+    wanted = LoadRequest(
+        run_id=request.run_id,
+        model=request.model,
+        quantization=request.quantization,
+        device=request.device,
+        context_length=request.context_length,
+    )
+    loaded = yield from loading.load(wanted, handle)
+    try:
+        check_draft(engine, loaded)
+    except InvalidRequest:
+        loading.unload(loaded, request.run_id)
+        raise
+    session.draft = Engine(loaded)
+    yield DraftLoaded(
+        run_id=request.run_id,
+        model=loaded.info.source,
+        name=loaded.info.name,
+        seconds=time.perf_counter() - began,
+        memory=loaded.memory(),
+    )
+
+
 def inspect(session: Session, request: InspectRequest, handle: RunHandle) -> Iterator[Event]:
     """Describe a model from its files -> ModelInspected."""
     from inference import catalog
@@ -85,7 +127,12 @@ def generate(session: Session, request: GenerateRequest, handle: RunHandle) -> I
     """Continue a chat or a text; see :func:`inference.decoding.generate`."""
     from inference import decoding
 
-    yield from decoding.generate(session.require_engine(), request, handle)
+    engine, draft = session.require_engine(), None
+    if request.draft:
+        if session.draft is None:
+            raise InvalidRequest("No draft model is loaded.", hint="Load one, or write without it.")
+        draft = session.draft
+    yield from decoding.generate(engine, request, handle, draft=draft)
 
 
 def score(session: Session, request: ScoreRequest, handle: RunHandle) -> Iterator[Event]:

@@ -11,6 +11,7 @@ keeps the distribution exact).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor
 
@@ -19,6 +20,16 @@ from inference.kv_cache import BufferedLayer, EngineCache, RecomputingCache
 #: Guesses checked at once: bitsandbytes' 4-bit kernels slow down beyond five rows.
 GUESSES = 4
 _LONGEST, _SHORTEST = 4, 2
+
+
+class Guesser(Protocol):
+    """Guesses what comes next in a text that grows."""
+
+    def add(self, token: int) -> None:
+        """The text has grown by a token."""
+
+    def guess(self, count: int = GUESSES) -> list[int]:
+        """At most ``count`` tokens that may follow; may be empty."""
 
 
 class Lookup:

@@ -42,6 +42,7 @@ from inference.events import (
     LibraryRequest,
     ListMethodsRequest,
     ListModelsRequest,
+    LoadDraftRequest,
     LoadRequest,
     PageTextRequest,
     RelatedTokensRequest,
@@ -68,6 +69,7 @@ Handler = Callable[["Session", Any, RunHandle], Iterator[Event]]
 #: Where each kind of request is handled, "module:function", imported when the first one comes.
 HANDLERS: dict[type[Request], str] = {
     LoadRequest: "inference.handlers:load",
+    LoadDraftRequest: "inference.handlers:load_draft",
     UnloadRequest: "inference.handlers:unload",
     InspectRequest: "inference.handlers:inspect",
     ListModelsRequest: "inference.handlers:list_models",
@@ -103,6 +105,7 @@ class Session:
 
     Attributes:
         engine: The loaded model at work, or None.
+        draft: A small model of the same vocabulary that guesses ahead, or None.
         handlers: Who answers which request; entries may be added.
         libraries: The open libraries of documents; made by the first request that needs them. Sessions of
             several threads may share one, so that the embedder is in memory once.
@@ -111,6 +114,7 @@ class Session:
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
+        self.draft: Engine | None = None
         self.libraries: Libraries | None = None
         self.pages: PageRenderer | None = None
         self.handlers: dict[type[Request], str | Handler] = dict(HANDLERS)
@@ -160,9 +164,16 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model."""
+        self.drop_draft()
         if self.engine is not None:
             self.engine.close()
         self.engine = None
+
+    def drop_draft(self) -> None:
+        """Let go of the draft model."""
+        if self.draft is not None:
+            self.draft.close()
+        self.draft = None
 
     def _handler(self, request: Request) -> Handler:
         found = self.handlers.get(type(request))
@@ -178,6 +189,8 @@ class Session:
 
         if self.engine is not None:
             self.engine.free_cache()
+        if self.draft is not None:
+            self.draft.free_cache()
         release_memory()
 
 

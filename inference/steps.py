@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inference.engine import Reading
 from inference.events import SamplingControls
-from inference.lookup import Ahead, Lookup, can_take_back
+from inference.lookup import Ahead, Guesser, can_take_back
 from inference.random_stream import RandomStream
 from inference.sampling import Draw, History, Sampler
 
@@ -31,7 +31,7 @@ class RunState:
         stream: The run's random numbers.
         candidates: How many alternatives are recorded.
         context_length: Positions there are.
-        lookup: Guesses from the text, if they are wanted.
+        lookup: Guesses what comes next, if that is wanted.
         guessed: How many tokens were read as guesses.
     """
 
@@ -42,7 +42,7 @@ class RunState:
     stream: RandomStream
     candidates: int
     context_length: int
-    lookup: Lookup | None
+    lookup: Guesser | None
     guessed: int = 0
 
     @property
@@ -88,6 +88,9 @@ class Steps(Protocol):
 
     def steering_changed(self) -> None:
         """The last token is read again under other attention factors, so that the next draw feels them."""
+
+    def follow(self, length: int, tokens: Sequence[int]) -> None:
+        """Forget what was read after ``length`` tokens, and read these (at least one) instead."""
 
     def close(self) -> Tensor:
         """No more steps: leave the cache with what was read; returns the logits (vocabulary,) behind it."""
@@ -151,6 +154,11 @@ class PlainSteps:
             return
         reading.prefix.steering_changes()
         self._logits = reading.read(((*self._state.read, *self._state.written)[-1],))[-1]
+
+    def follow(self, length: int, tokens: Sequence[int]) -> None:
+        self._ahead.clear()
+        self._state.reading.prefix.cut(length)
+        self._logits = self._state.reading.read(tokens)[-1]
 
     def close(self) -> Tensor:
         if wrong := self._ahead.clear():

@@ -7,6 +7,7 @@ factors change. Sampling is never ahead, so controls act on the very next token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -136,6 +137,14 @@ class CapturedSteps:
         self._prepare(None)
         self._runner.reread(last, length - 1)
         self._extend(last)
+
+    def follow(self, length: int, tokens: Sequence[int]) -> None:
+        self._runner.buffers.settle(len(self._prefix.ids))
+        self._prefix.cut(length)
+        self._guesses, self._ahead = [], False
+        for token in tokens:
+            self._runner.reread(token, self.position)
+            self._extend(token)
 
     def _set_factors(self) -> None:
         steering = self._state.reading.steering

@@ -15,9 +15,11 @@ from dataclasses import replace
 from inference.command_line import RunFailed, add_model_arguments, load_model, print_event, report, run_events
 from inference.events import (
     AttentionControl,
+    DraftLoaded,
     Event,
     Finished,
     GenerateRequest,
+    LoadDraftRequest,
     Message,
     SamplingControls,
     Token,
@@ -61,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt-lookup", action="store_true", help="guess ahead from the prompt's own words"
     )
+    parser.add_argument(
+        "--draft-model", metavar="M", help="a small model of the same vocabulary that guesses ahead"
+    )
     parser.add_argument("--token-healing", action="store_true", help="re-tokenize the end of --prompt")
 
 
@@ -70,11 +75,26 @@ def run(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     try:
         seconds = load_model(session, arguments)
+        if arguments.draft_model is not None:
+            _load_draft(session, arguments)
         for event in run_events(session, request, request.controls):
             _show(event, seconds, as_json=arguments.json)
     except RunFailed as failure:
         return report(failure, as_json=arguments.json)
     return 0
+
+
+def _load_draft(session: Session, arguments: argparse.Namespace) -> None:
+    wanted = LoadDraftRequest(
+        run_id=new_run_id(),
+        model=arguments.draft_model,
+        quantization=arguments.quantization,
+        device=arguments.device,
+        context_length=arguments.context_length,
+    )
+    for event in run_events(session, wanted):
+        if isinstance(event, DraftLoaded) and arguments.json:
+            print_event(event, as_json=True)
 
 
 def _show(event: Event, load_seconds: float, *, as_json: bool) -> None:
@@ -119,6 +139,7 @@ def _request(arguments: argparse.Namespace) -> GenerateRequest:
         score_prompt=arguments.score_prompt,
         token_healing=arguments.token_healing,
         prompt_lookup=arguments.prompt_lookup,
+        draft=arguments.draft_model is not None,
     )
 
 

@@ -37,7 +37,8 @@ class GenerateRequest(Request):
     ``reply_ids`` or ``reply_text`` is the beginning of the reply, kept as it is and continued: for
     "continue", and for branching from a candidate (the ids before it, and its own). ``candidates`` is how
     many alternatives are recorded at each step. ``score_prompt`` also records probabilities of the
-    prompt's tokens.
+    prompt's tokens. ``prompt_lookup`` guesses ahead from the text's own words, ``draft`` with the draft model
+    that was loaded (:class:`inference.events.LoadDraftRequest`); the text is the same with and without.
     """
 
     messages: tuple[Message, ...] = ()
@@ -50,6 +51,7 @@ class GenerateRequest(Request):
     overflow: Overflow = "stop"
     token_healing: bool = False
     prompt_lookup: bool = False
+    draft: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,29 @@ class LoadRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadDraftRequest(Request):
+    """Load a small model of the same vocabulary beside the loaded one, to guess ahead -> :class:`Progress`
+    ..., :class:`DraftLoaded`. ``model`` "" lets go of the one that there is.
+    """
+
+    model: str
+    quantization: Quantization = "none"
+    device: Device = "auto"
+    context_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftLoaded(Event):
+    """A draft model is ready; ``model`` "": there is none any more."""
+
+    event: ClassVar[str] = "draft-loaded"
+    model: str
+    name: str = ""
+    seconds: float = 0.0
+    memory: MemoryUse = MemoryUse()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnloadRequest(Request):
     """Free the model -> :class:`ModelUnloaded`."""
 
