@@ -149,6 +149,7 @@ class BiasEditor(QWidget):
             number.setMinimumWidth(16 * GRID)
             number.lineEdit().setTextMargins(GRID, 0, GRID, 0)
             number.setAlignment(Qt.AlignmentFlag.AlignRight)
+            number.lineEdit().returnPressed.connect(self._add)
         self.bias.setValue(-100.0)
         self.bias.setToolTip("Added to the token's logit: -100 forbids it, 5 makes it 148 times likelier.")
         self.add = QPushButton("Set")

@@ -284,7 +284,7 @@ def test_a_token_is_found_by_its_text_and_biased(
     with qtbot.waitSignal(finder.chosen) as chosen:
         qtbot.keyClick(finder, Qt.Key.Key_Return)
     assert chosen.args == [41, " cat"]
-    qtbot.mouseClick(panel.findChild(QPushButton, "logitBiasAdd"), Qt.MouseButton.LeftButton)
+    qtbot.keyClick(panel.bias.bias, Qt.Key.Key_Return)
     assert controls.controls.logit_bias == ((41, -100.0),)
     assert controls.token_text(41) == " cat"
     qtbot.waitUntil(lambda: finder.text() == "")
