@@ -142,8 +142,9 @@ class FusedLayer:
             raise NotFusable("gradients, training or positional arguments")
         if hidden_states.dim() != 3 or hidden_states.shape[0] != 1 or hidden_states.shape[1] > MOST_ROWS:
             raise NotFusable("a prefill or a batch")
-        if any(value is not None for name, value in kwargs.items() if name not in _KNOWN_ARGUMENTS):
-            raise NotFusable("an unusual argument")
+        for name, value in kwargs.items():
+            if name not in _KNOWN_ARGUMENTS and value is not None and value is not False:
+                raise NotFusable(f"an argument {name}")
         if any(_listens(module) for module in self._modules):
             raise NotFusable("hooks on its parts")
         cosine = sine = None
@@ -216,7 +217,7 @@ class FusedLayer:
         x, normed = add_rms_norm(
             added, x, parts.before_mlp, around=parts.after_attention, multiplier=parts.multiplier
         )
-        added = self.linears.down(self.linears.gated(normed))
+        added = self.linears.mlp(normed)
         if place.counter is not None:
             place.counter.add_(rows)
         return self._end(added, x, rows, size)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inference.kernels.activations import gated_activation
 from inference.kernels.gemv import Product
-from inference.kernels.layer_parts import LayerParts
+from inference.kernels.layer_parts import GatedMlp, LayerParts
 from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.weights import UnsupportedWeight, stored_weight
@@ -29,14 +30,12 @@ class LayerLinears:
     Attributes:
         heads: To queries, keys and values side by side, or the three of them.
         out: Behind attention.
-        gated: To the activated gate times up.
-        down: Behind it.
+        mlp: The whole feed-forward block.
     """
 
     heads: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
     out: Linear
-    gated: Linear
-    down: Linear
+    mlp: Linear
 
 
 def layer_linears(parts: LayerParts, *, products: bool = True, int8: Int8 = "weight-only") -> LayerLinears:
@@ -62,12 +61,33 @@ def layer_linears(parts: LayerParts, *, products: bool = True, int8: Int8 = "wei
     return LayerLinears(
         heads=(lambda x: (q(x), k(x), v(x))) if packed is None else (lambda x: split(packed(x))),
         out=make((parts.o_proj,)) or parts.o_proj,
-        gated=_gated(parts, make),
-        down=make((parts.down_proj,)) or parts.down_proj,
+        mlp=_gated_mlp(parts.mlp, make) if isinstance(parts.mlp, GatedMlp) else _whole(parts.mlp),
     )
 
 
-def _gated(parts: LayerParts, make: Callable[..., Product | None]) -> Linear:
+def _whole(mlp: nn.Module) -> Linear:
+    """A feed-forward block as it is, which may give more than hidden states."""
+
+    def call(x: Tensor) -> Tensor:
+        output: Any = mlp(x[None])
+        hidden: Tensor = output[0] if isinstance(output, tuple) else output
+        return hidden.reshape(x.shape)
+
+    return call
+
+
+def _gated_mlp(parts: GatedMlp, make: Callable[..., Product | None]) -> Linear:
+    gated, down = _gated(parts, make), make((parts.down_proj,)) or parts.down_proj
+
+    def call(x: Tensor) -> Tensor:
+        hidden: Tensor = down(gated(x))
+        return hidden
+
+    return call
+
+
+def _gated(parts: GatedMlp, make: Callable[..., Product | None]) -> Linear:
+    """To the activated gate times up."""
     pair = len(parts.gate_up) == 2
     if pair and parts.activation == "silu" and (product := make(parts.gate_up, paired=True)):
         return product

@@ -59,6 +59,21 @@ class NotFusable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GatedMlp:
+    """A feed-forward block with a gate.
+
+    Attributes:
+        gate_up: The projections to gate and up: two, or one that has both.
+        down_proj: The projection behind them.
+        activation: Of the gate, a name of :data:`~inference.kernels.activations.ACTIVATIONS`.
+    """
+
+    gate_up: tuple[nn.Module, ...]
+    down_proj: nn.Module
+    activation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerParts:
     """A decoder layer taken apart.
 
@@ -69,9 +84,8 @@ class LayerParts:
         after_mlp: The norm of what the feed-forward block adds, if there is one.
         inward: The projections to queries, keys and values: three, or one that has all of them.
         o_proj: The projection behind attention.
-        gate_up: The projections to gate and up: two, or one that has both.
-        down_proj: The projection behind them.
-        activation: Of the gate, a name of :data:`~inference.kernels.activations.ACTIVATIONS`.
+        mlp: The feed-forward block, taken apart; or the module, where it is another one (a mixture of
+            experts).
         rule: What attention computes.
         q_norm: Of each query head.
         k_norm: Of each key head.
@@ -86,9 +100,7 @@ class LayerParts:
     after_mlp: RmsNorm | None
     inward: tuple[nn.Module, ...]
     o_proj: nn.Module
-    gate_up: tuple[nn.Module, ...]
-    down_proj: nn.Module
-    activation: str
+    mlp: GatedMlp | nn.Module
     rule: AttentionRule
     q_norm: RmsNorm | None
     k_norm: RmsNorm | None
@@ -111,9 +123,10 @@ def take_apart(layer: nn.Module) -> LayerParts:
     order = _ORDERS.get(frozenset(children))
     if order is None:
         raise NotFusable(f"its norms are {', '.join(sorted(children)) or 'missing'}")
-    for module in (layer, attention, mlp):
-        if module._parameters or any(hasattr(each, "_hf_hook") for each in module.modules()):
-            raise NotFusable("it has parameters or hooks of its own")
+    if layer._parameters or attention._parameters:
+        raise NotFusable("it has parameters of its own")
+    if any(hasattr(each, "_hf_hook") for each in layer.modules()):
+        raise NotFusable("it is spread over several devices")
     norms = [None if name is None else norm_of(children[name]) for name in order]
     assert norms[0] is not None
     assert norms[2] is not None
@@ -126,11 +139,6 @@ def take_apart(layer: nn.Module) -> LayerParts:
     for norm in (q_norm, k_norm):
         if norm is not None and norm.weight.numel() != rule.heads.size:
             raise NotFusable("its norms of queries and keys are not those of single heads")
-    forward = dict(mlp.named_children())
-    gate_up = _take(forward, _TWO, _ONE)
-    down_proj = _take(forward, ("down_proj",))[0]
-    activation = _activation(mlp, forward)
-    _nothing_left(forward)
     return LayerParts(
         before_attention=norms[0],
         after_attention=norms[1],
@@ -138,9 +146,7 @@ def take_apart(layer: nn.Module) -> LayerParts:
         after_mlp=norms[3],
         inward=inward,
         o_proj=o_proj,
-        gate_up=gate_up,
-        down_proj=down_proj,
-        activation=activation,
+        mlp=_gated(mlp) or mlp,
         rule=rule,
         q_norm=q_norm,
         k_norm=k_norm,
@@ -170,6 +176,19 @@ def norm_of(module: nn.Module) -> RmsNorm:
         if expected.shape == x.shape and float(error) <= 2 * torch.finfo(x.dtype).eps:
             return norm
     raise NotFusable(f"{type(module).__name__} is no RMS norm")
+
+
+def _gated(mlp: nn.Module) -> GatedMlp | None:
+    """A feed-forward block taken apart; None where it is of another kind."""
+    children = dict(mlp.named_children())
+    try:
+        gate_up = _take(children, _TWO, _ONE)
+        down_proj = _take(children, ("down_proj",))[0]
+        activation = _activation(mlp, children)
+        _nothing_left(children)
+    except NotFusable:
+        return None
+    return None if mlp._parameters else GatedMlp(gate_up=gate_up, down_proj=down_proj, activation=activation)
 
 
 def _take(children: dict[str, nn.Module], *choices: tuple[str, ...]) -> tuple[nn.Module, ...]:
