@@ -118,7 +118,7 @@ def snippet(source: Source) -> str:
 
 def _right_words(row: SourceRow) -> str:
     if row.kind == "left-out":
-        return "did not fit" if not row.source.number else ""
+        return "not read" if not row.source.number else ""
     if row.influence is not None:
         flag = "cited, no influence" if row.source.cited and row.influence.weak else ""
         cited = flag or ("cited" if row.source.cited else "")

@@ -56,9 +56,10 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
     retrieved = retrieve(library, question, limit=_SPARE * request.limit, rerank=True, files=request.files)
     budget = request.token_budget or round(_BUDGET_SHARE * loaded.context_length)
     if retrieved.found or request.answer_anyway:
-        near = sum(hit.score >= _WORTH_READING * retrieved.hits[0].score for hit in retrieved.hits)
-        limit = min(request.limit, max(near, 1))
-        sources, left_out, tokens = pack(retrieved.hits, loaded.tokenizer, limit=limit, budget=budget)
+        near = [hit for hit in retrieved.hits if hit.score >= _WORTH_READING * retrieved.hits[0].score]
+        far = [hit for hit in retrieved.hits if hit not in near]
+        sources, left_out, tokens = pack(near, loaded.tokenizer, limit=request.limit, budget=budget)
+        left_out = (*left_out, *far)
     else:
         sources, left_out, tokens = (), retrieved.hits, 0
     generation = generate_request(request, question, sources)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from inference.session import Session
 
 _POINTS_BACK = re.compile(
-    r"\b(it|its|they|them|their|he|him|his|she|her|this|that|these|those|there|then|one|ones|same|other|another|"
-    r"former|latter)\b|^(and|but|so|or|what about|how about|why)\b",
+    r"\b(it|its|they|them|their|he|him|his|she|her|this|that|these|those|then|one|ones|same|other|another|"
+    r"former|latter)\b|^(and|but|so|or|what about|how about|why)\b"
+    r"|(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bbe )\bthere\b",  # "were there" points nowhere
     re.IGNORECASE,
 )
 _FEW_WORDS = 3

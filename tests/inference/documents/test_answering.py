@@ -120,6 +120,13 @@ def test_the_model_reads_the_shared_format(scripted: Scripted) -> None:
     assert 1 <= len(sources) <= 2
 
 
+def test_passages_far_behind_the_best_are_found_and_not_read(scripted: Scripted) -> None:
+    chosen = only(scripted.ask("What does a ticket cost?", "6 crowns [1]"), SourcesChosen)
+    best = chosen.sources[0].score
+    assert all(source.score >= 0.8 * best for source in chosen.sources)
+    assert any(source.score < 0.8 * best for source in chosen.left_out)
+
+
 def test_sentences_without_support_are_marked(scripted: Scripted) -> None:
     reply = (
         "The camera is cooled to minus 95 degrees Celsius [1]. Penguins guard the eastern gate with spears."
@@ -231,6 +238,8 @@ def test_packing_keeps_the_order_and_the_budget() -> None:
         ("How tall is it?", True),
         ("And in winter?", True),
         ("Which telescope found the first supernova?", False),
+        ("How many volunteers were there in summer?", False),
+        ("Is it cold there?", True),
         ("Who is the present director of the observatory?", False),
     ],
 )
