@@ -325,8 +325,8 @@ class ExpertsPage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2 * GRID)
-        for part in (self._empty, self._missing, state, self._shown):
-            column.addWidget(part)
+        for page in (self._empty, self._missing, state, self._shown):
+            column.addWidget(page)
         column.addStretch(1)
         model.changed.connect(self._show)
         model.state_changed.connect(self._show)

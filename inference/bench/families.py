@@ -146,8 +146,8 @@ def _random(family: str, arguments: argparse.Namespace) -> LoadedModel:
     }
     config = type(AutoConfig.for_model(family))(**common | _CHANGES.get(family, {}))
     dtype = torch.float32 if arguments.device == "cpu" else torch.bfloat16
-    made: Any = AutoModelForCausalLM.from_config(config)
-    model = made.to(arguments.device, dtype).eval().requires_grad_(False)
+    maker: Any = AutoModelForCausalLM
+    model = maker.from_config(config).to(arguments.device, dtype).eval().requires_grad_(False)
     info = ModelInfo(
         source="random",
         name=f"{family}, random weights",
