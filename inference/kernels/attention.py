@@ -21,21 +21,17 @@ floor                        0.1   0.5   2.0   7.9   31.4
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from inference.kernels.compiler import Kernel
-from inference.kernels.norms import RmsNorm, layer_source, on_kernel
+from inference.kernels.attention_launch import MOST_BLOCKS, launch_of, multiprocessors
+from inference.kernels.norms import RmsNorm, on_kernel
 from inference.kernels.rotary import Heads, NewRows, rotate_and_store
 
 #: Most rows of a step.
 MOST_ROWS = 8
-_STEP = 16
-#: Blocks on a multiprocessor at once; more gain nothing and cost memory.
-_MOST_BLOCKS = 4
 #: Blocks that share a key head's keys.
 _MOST_SPLITS = 128
 _MASKS = {None: 0, torch.bool: 1, torch.bfloat16: 2, torch.float16: 2, torch.float32: 3}
@@ -139,7 +135,7 @@ class DecodeAttention:
         heads, rule, rows = self.rule.heads, self.rule, q.shape[0]
         tile_rows = 8 if rows * heads.group <= 8 else 16
         tiles = -(-rows * heads.group // tile_rows)
-        launch = _launch(
+        launch = launch_of(
             q.dtype,
             heads,
             tile_rows,
@@ -215,7 +211,7 @@ class DecodeAttention:
         """Blocks in a cluster: those of a head, where each multiprocessor has one, are enough for one."""
         if torch.cuda.get_device_capability(device)[0] not in (9, 10):
             return 1
-        blocks = _multiprocessors(device) // (self.rule.heads.keys * tiles)
+        blocks = multiprocessors(device) // (self.rule.heads.keys * tiles)
         return 1 << (max(1, min(self._most_cluster, blocks)).bit_length() - 1)
 
     def _memory(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -223,7 +219,7 @@ class DecodeAttention:
         if device not in self._scratch:
             heads = self.rule.heads
             problems = heads.keys * -(-MOST_ROWS * heads.group // 8)
-            blocks = problems + _MOST_BLOCKS * _multiprocessors(device)
+            blocks = problems + MOST_BLOCKS * multiprocessors(device)
             self._scratch[device] = (
                 torch.empty(blocks * 16 * heads.size, device=device),
                 torch.empty(blocks * 16 * 2, device=device),
@@ -272,78 +268,3 @@ def reference_attention(
     known = torch.where(written, values.to(wide), 0.0)
     out = torch.einsum("rkgs,ksd->rkgd", weights, known)
     return out.reshape(rows, heads.queries * heads.size).to(queries.dtype)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Launch:
-    """A kernel with how it is launched: ``resident`` blocks fill the GPU."""
-
-    kernel: Kernel
-    warps: int
-    cluster: int
-    shared: int
-    resident: int
-
-
-@functools.cache
-def _launch(
-    dtype: torch.dtype,
-    heads: Heads,
-    tile_rows: int,
-    mask: int,
-    factors: bool,
-    rotated: int,
-    paired: bool,
-    wide_table: bool,
-    norm: int,
-    warps: int,
-    stages: int,
-    cluster: int,
-    device: torch.device,
-) -> _Launch:
-    properties = torch.cuda.get_device_properties(device)
-    if not warps:
-        warps, stages = _layout(heads.size, properties)
-    options = {
-        "BFLOAT16": dtype == torch.bfloat16,
-        "HEAD": heads.size,
-        "GROUP": heads.group,
-        "WARPS": warps,
-        "STAGES": stages,
-        "TILE_ROWS": tile_rows,
-        "MASK": mask,
-        "FACTORS": factors,
-        "ROTARY": rotated,
-        "PAIRED": paired,
-        "CLUSTER": cluster,
-        "TABLE_FLOAT": wide_table,
-        "NORM": norm,
-    }
-    source = layer_source("new_rows.cuh", "merging.cuh", "attention.cu", options=options)
-    kernel = source.kernel("decode_attention", "PPPPPPPPPPPPPPPPqqqqqiifffii", device=device)
-    shared = _shared_bytes(heads.size, warps, stages)
-    blocks = kernel.blocks_per_multiprocessor(32 * warps, shared)
-    return _Launch(
-        kernel=kernel,
-        warps=warps,
-        cluster=cluster,
-        shared=shared,
-        resident=min(max(1, blocks), _MOST_BLOCKS) * _multiprocessors(device),
-    )
-
-
-def _multiprocessors(device: torch.device) -> int:
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-def _shared_bytes(size: int, warps: int, stages: int) -> int:
-    """Stages of keys and values for each warp, and the queries."""
-    return (warps * stages * 2 * _STEP + 16) * (size + 8) * 2
-
-
-def _layout(size: int, properties: object) -> tuple[int, int]:
-    """Warps and stages: many warps, so that few blocks have to be merged; the first that fits."""
-    most = int(getattr(properties, "shared_memory_per_block_optin", 99 * 1024))
-    room = most - 4 * size * 8 - 2048
-    layouts = ((8, 2), (4, 2), (2, 2), (1, 2))
-    return next(each for each in layouts if _shared_bytes(size, *each) <= room)
