@@ -55,7 +55,7 @@ class PassageStore:
 
     def __init__(self, uri: str, dimensions: int, table: str = TABLE) -> None:
         # Its hints about small tables are for developers; read when the library is loaded.
-        os.environ.setdefault("LANCE_LOG", "error")
+        os.environ.setdefault("LANCEDB_LOG", "error")
         import lancedb
         import pyarrow as pa
 
