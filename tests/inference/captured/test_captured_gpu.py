@@ -61,9 +61,15 @@ def decode(
     change: SamplingControls | None = None,
     lookup: bool = False,
     ids: tuple[int, ...] = IDS,
+    candidates: int = 20,
 ) -> tuple[list[Any], Event]:
     request = GenerateRequest(
-        run_id=new_run_id(), prompt="", reply_ids=ids, controls=controls, prompt_lookup=lookup
+        run_id=new_run_id(),
+        prompt="",
+        reply_ids=ids,
+        controls=controls,
+        prompt_lookup=lookup,
+        candidates=candidates,
     )
     handle = RunHandle(request.run_id, controls)
     found: list[Any] = []
@@ -77,10 +83,15 @@ def decode(
     return found, end
 
 
-@pytest.fixture(scope="module", params=["nf4", "int8", "none"])
+@pytest.fixture(scope="module", params=["nf4", "int8", "none", "float32"])
 def both(request: pytest.FixtureRequest) -> Iterator[tuple[Session, Session]]:
     """Captured and uncaptured steps on one model with the same kernels."""
-    loaded = random_model("tiny", request.param, "cuda", 512)
+    if request.param == "float32":
+        loaded = random_model("tiny", "none", "cuda", 512)
+        loaded.model.float()
+        loaded = replace(loaded, dtype=torch.float32)
+    else:
+        loaded = random_model("tiny", request.param, "cuda", 512)
     captured, uncaptured = Session(), Session()
     captured.use(loaded)
     with pytest.MonkeyPatch.context() as patched:
@@ -104,6 +115,14 @@ def test_captured_is_uncaptured_bit_for_bit(name: str, both: tuple[Session, Sess
 def test_so_it_is_through_a_change(name: str, both: tuple[Session, Session]) -> None:
     got, expected = (decode(session, SAMPLED, CHANGES[name])[0] for session in both)
     assert got == expected
+
+
+def test_more_candidates_than_the_kernel_records_change_nothing_else(both: tuple[Session, Session]) -> None:
+    many, _ = decode(both[0], SETTINGS["penalties"], candidates=60)
+    few, _ = decode(both[0], SETTINGS["penalties"], candidates=20)
+    assert [token.id for token in many] == [token.id for token in few]
+    assert {len(token.candidates) for token in many} == {60}
+    assert many == decode(both[1], SETTINGS["penalties"], candidates=60)[0]
 
 
 def test_so_it_is_with_guesses(both: tuple[Session, Session]) -> None:

@@ -1,0 +1,52 @@
+"""With real weights: 256 greedy tokens are transformers' own, in plain steps and in those of fixed shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from inference.engine import Engine
+from inference.events import Event, Finished, GenerateRequest, LoadRequest, Token
+from inference.running import new_run_id
+from inference.session import Session
+from resources import BUILTIN_MODEL
+
+pytestmark = [
+    pytest.mark.builtin,
+    pytest.mark.skipif(
+        not (BUILTIN_MODEL / "model.safetensors").exists(), reason="the built-in model is not there"
+    ),
+]
+PROMPT = "Once upon a time there was a small boat that wanted to see the sea. One day"
+
+
+def test_greedy_output_is_that_of_generate_over_256_tokens(
+    run: Callable[..., list[Event]], generating: Callable[..., GenerateRequest]
+) -> None:
+    session = Session()
+    run(session, LoadRequest(run_id=new_run_id(), model="builtin", device="cpu"))
+    loaded = session.require_engine().loaded
+    ends = tuple((token, -1e4) for token in loaded.eos_ids)
+    model: Any = loaded.model
+    expected: list[int] | None = None
+    for steps in ("plain", "uncaptured"):
+        session.engine = Engine(loaded, steps=steps)  # type: ignore[arg-type]
+        events = run(session, generating(prompt=PROMPT, max_new_tokens=256, logit_bias=ends))
+        finished = events[-1]
+        assert isinstance(finished, Finished)
+        assert finished.path == ("plain" if steps == "plain" else "captured")
+        if expected is None:
+            ids = torch.tensor([loaded.tokenizer.encode(PROMPT)])
+            assert finished.prompt_tokens == ids.shape[1]
+            out = model.generate(
+                ids,
+                do_sample=False,
+                max_new_tokens=256,
+                min_new_tokens=256,
+                eos_token_id=list(loaded.eos_ids),
+            )
+            expected = out[0, ids.shape[1] :].tolist()
+        assert [event.id for event in events if isinstance(event, Token)] == expected
