@@ -57,6 +57,7 @@ class AnswerWriter:
             self._block(GRID)
             self._say("Stopped.", tone="muted", size=CAPTION)
         if turn.answer is not None and turn.answer.found:
+            self._nearest(number, turn)
             self._notes(turn)
 
     def _not_found(self, number: int, turn: Turn) -> None:
@@ -64,16 +65,21 @@ class AnswerWriter:
         self._block(GRID)
         if turn.sources:
             self._say("The model read the passages below and found no answer in them.", tone="muted")
-            nearest = next((s for s in turn.sources if turn.answer and s.number == turn.answer.nearest), None)
-            if nearest is not None:
-                self._block(2 * GRID)
-                self._say("The most relevant sentence is: ", tone="muted")
-                self._say(f"“{' '.join((nearest.marked or nearest.text).split())}” ", size=READING)
-                self._link(f"[{nearest.number}]", f"source:{number}:{nearest.number}")
+            self._nearest(number, turn)
         else:
             words = "Nothing in this library is close enough to the question to answer from. "
             self._say(words + "The nearest passages are listed below. ", tone="muted")
             self._link("Answer from them anyway", "anyway:", size=BODY)
+
+    def _nearest(self, number: int, turn: Turn) -> None:
+        """What the search holds to be the best sentence, where the model has nothing that stands."""
+        wanted = turn.answer.nearest if turn.answer is not None else 0
+        nearest = next((source for source in turn.sources if source.number == wanted > 0), None)
+        if nearest is not None:
+            self._block(2 * GRID)
+            self._say("The most relevant sentence is: ", tone="muted")
+            self._say(f"“{' '.join((nearest.marked or nearest.text).split())}” ", size=READING)
+            self._link(f"[{nearest.number}]", f"source:{number}:{nearest.number}")
 
     def _answer(self, number: int, turn: Turn) -> None:
         """The text in stretches of one format each."""

@@ -48,6 +48,7 @@ def check_answer(
         ),
         citations=marks,
         sentences=support,
+        nearest=0 if any(one.supported for one in support) else 1,
         quality=AnswerQuality(
             context_relevance=sentences.share_on_topic(),
             answer_relevance=max(float(sentences.asked @ answered), 0.0),

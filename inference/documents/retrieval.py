@@ -133,7 +133,7 @@ def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
 #: --quality`` on questions whose document is in the library, and is then taken out; lenient, as the model
 #: may still say that the sources do not hold the answer.
 MIN_SCORE = 0.43
-MIN_CLOSENESS = 0.55
+MIN_CLOSENESS = 0.52
 _SHARED_WEIGHT = 0.3
 
 

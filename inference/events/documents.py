@@ -317,8 +317,8 @@ class AskSeconds:
 class Answer(Event):
     """The whole answer. ``found`` False: it is not in the documents, as the search or the model found.
 
-    ``nearest`` is then the number of the source whose marked sentence matches the question best, if the model
-    refused although the search found something (0: none).
+    ``nearest`` is the number of the source whose marked sentence matches the question best, where the model
+    refused although the search found something, or said what no source supports (0: otherwise).
     """
 
     event: ClassVar[str] = "answer"

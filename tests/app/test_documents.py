@@ -129,6 +129,7 @@ class Shelf:
 
     def ask(self, request: AskRequest, handle: RunHandle) -> Iterator[Event]:
         found = "ticket" in request.question or request.answer_anyway
+        refused = "price" in request.question
         yield SourcesChosen(
             run_id=request.run_id, question=request.question, sources=(TICKET,) if found else (),
             left_out=(PLAIN,), tokens=40 if found else 0, token_budget=512,
@@ -136,6 +137,11 @@ class Shelf:
         )  # fmt: skip
         if not found:
             yield Answer(run_id=request.run_id, text="It is not there.", sources=(), found=False)
+            return
+        if refused:
+            yield Answer(
+                run_id=request.run_id, text="It is not there.", sources=(TICKET,), found=False, nearest=1
+            )
             return
         text = "It costs 6 crowns [1]. It is fun."
         for index, piece in enumerate(("It costs", " 6 crowns", " [1].", " It is fun.")):
@@ -462,6 +468,18 @@ def test_what_is_not_in_the_documents_is_said_and_can_be_asked_anyway(
     view.anchorClicked.emit(QUrl("anyway:"))
     qtbot.waitUntil(lambda: len(app.models.answers.turns) == 2 and not app.models.answers.running)
     assert fake_session.of(AskRequest)[-1].answer_anyway
+
+
+def test_where_the_model_finds_no_answer_the_most_relevant_sentence_is_shown(
+    start: Start, shelf: Shelf, qtbot: Any
+) -> None:
+    app = start()
+    fill(app, qtbot)
+    ask(app, qtbot, "What is the price of a ticket?")
+    view = child(app, "answerView")
+    assert "The model read the passages below and found no answer in them." in view.toPlainText()
+    assert "The most relevant sentence is: “A ticket costs 6 crowns.” [1]" in view.toPlainText()
+    assert 'href="source:0:1"' in view.toHtml()
 
 
 def test_a_follow_up_question_brings_the_turns_before(

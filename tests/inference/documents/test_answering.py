@@ -199,6 +199,7 @@ def test_a_few_words_from_elsewhere_are_no_faithful_answer(
         answer = only(scripted.ask(question, f"{reply} [1]", answer_anyway=True), Answer)
         assert answer.quality is not None
         figures[reply] = answer.quality.faithfulness
+    assert (answer.nearest, answer.sources[0].number) == (1, 1)
     assert figures[right] > 0.6
     assert figures[wrong] < 0.6
 
