@@ -57,7 +57,7 @@ class PageView(QWidget):
         self.text.setAccessibleName("Passage")
         self.text.setFrameShape(QFrame.Shape.NoFrame)
         self.text.document().setDocumentMargin(4 * GRID)
-        self.find = FindBar(model, intents, self.text, theme)
+        self.find_bar = FindBar(model, intents, self.text, theme)
         self._words = Ink("", theme, tone="muted", wrap=True)
         self._words.setObjectName("pageNote")
         self._password = _PagePassword(model, intents)
@@ -69,7 +69,7 @@ class PageView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self._bar())
-        column.addWidget(self.find)
+        column.addWidget(self.find_bar)
         column.addWidget(self._stack, 1)
         self._connect()
         self._show()
@@ -155,8 +155,8 @@ class PageView(QWidget):
             widget.setVisible(paged)
         self.copy.setVisible(model.source is not None)
         self.search.setVisible(paged or model.state == "text")
-        if model.state == "empty" and not self.find.isHidden():
-            self.find.close_bar()
+        if model.state == "empty" and not self.find_bar.isHidden():
+            self.find_bar.close_bar()
         self._place.setVisible(model.state != "empty")
         self.previous.setEnabled(model.number > 1)
         self.next.setEnabled(model.number < model.pages)
@@ -200,13 +200,13 @@ class PageView(QWidget):
 
     def _open_find(self) -> None:
         if self._model.state != "empty":
-            self.find.open_bar()
+            self.find_bar.open_bar()
 
     def _toggle_find(self) -> None:
-        if self.find.isHidden():
+        if self.find_bar.isHidden():
             self._open_find()
         else:
-            self.find.close_bar()
+            self.find_bar.close_bar()
 
 
 class _PagePassword(QWidget):
