@@ -33,7 +33,8 @@ import hashlib
 import os
 import struct
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -186,13 +187,30 @@ def _code(source: Source, index: int) -> bytes:
 
 
 @functools.cache
+def _context(index: int) -> ctypes.c_void_p:
+    """The device's primary context, the one that torch uses."""
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    check_driver(driver().cuInit(0), "starting the driver")
+    check_driver(driver().cuDeviceGet(ctypes.byref(device), index), "finding the device")
+    check_driver(driver().cuDevicePrimaryCtxRetain(ctypes.byref(context), device), "entering the device")
+    return context
+
+
+@contextmanager
+def _entered(index: int) -> Iterator[None]:
+    """The device's context is this thread's: a thread has none before torch has used the device on it."""
+    check_driver(driver().cuCtxPushCurrent_v2(_context(index)), "entering the device")
+    try:
+        yield
+    finally:
+        driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+
+@functools.cache
 def _module(source: Source, index: int) -> ctypes.c_void_p:
     code = _code(source, index)
     module = ctypes.c_void_p()
-    with torch.cuda.device(index):
-        torch.empty(
-            1, device=torch.device("cuda", index)
-        )  # makes the device's context current on this thread
+    with _entered(index):
         check_driver(driver().cuModuleLoadData(ctypes.byref(module), code), "loading a kernel")
     return module
 
@@ -200,7 +218,9 @@ def _module(source: Source, index: int) -> ctypes.c_void_p:
 @functools.cache
 def _loaded(source: Source, name: str, signature: str, index: int) -> Kernel:
     function = ctypes.c_void_p()
-    status = driver().cuModuleGetFunction(ctypes.byref(function), _module(source, index), name.encode())
+    module = _module(source, index)
+    with _entered(index):
+        status = driver().cuModuleGetFunction(ctypes.byref(function), module, name.encode())
     check_driver(status, f"looking up the kernel {name}")
     return Kernel(function=function, name=name, signature=signature, index=index)
 
@@ -270,14 +290,14 @@ class Kernel:
             config.attribute_count = 1 if dependent and self._can_overlap else 0
             status = self._launch(self._config_pointer, self._function, None, self._extra)
             if status == _INVALID_CONTEXT:
-                # A thread that has not used the device yet: torch makes the context current.
-                torch.cuda.synchronize(self._index) if not torch.cuda.is_current_stream_capturing() else None
-                status = self._launch(self._config_pointer, self._function, None, self._extra)
+                with _entered(self._index):
+                    status = self._launch(self._config_pointer, self._function, None, self._extra)
         if status:
             check_driver(status, f"launching the kernel {self.name}")
 
     def _allow_shared(self, shared: int) -> None:
-        status = driver().cuFuncSetAttribute(self._function, _MAX_DYNAMIC_SHARED, shared)
+        with _entered(self._index):
+            status = driver().cuFuncSetAttribute(self._function, _MAX_DYNAMIC_SHARED, shared)
         check_driver(status, f"{shared} bytes of shared memory for the kernel {self.name}")
         self._shared_limit = shared
 
@@ -287,6 +307,7 @@ class Kernel:
             self._allow_shared(shared)
         count = ctypes.c_int()
         call = driver().cuOccupancyMaxActiveBlocksPerMultiprocessor
-        status = call(ctypes.byref(count), self._function, ctypes.c_int(threads), ctypes.c_size_t(shared))
+        with _entered(self._index):
+            status = call(ctypes.byref(count), self._function, ctypes.c_int(threads), ctypes.c_size_t(shared))
         check_driver(status, f"asking for the occupancy of {self.name}")
         return count.value

@@ -20,9 +20,13 @@ from inference.kernels.weights import StoredWeight, UnsupportedWeight
 MAX_ROWS = 8
 TILE = 16
 _SEGMENTS = 3
-_SIGNATURE = "PPP" + "PPPPPPPii" * _SEGMENTS + "iiii"
+_SIGNATURE = "PP" + "PPPPPPiifi" * _SEGMENTS + "16f" + "iiii"
+_FIELDS = 10
+_RESIDUAL, _OUT = 4, 5
 _TYPES = {torch.bfloat16: "Bf16", torch.float16: "Fp16"}
 _NEVER = 0x7FFFFFFF
+_ODD_ROOM = 16384
+"""Elements of x that fit between the entries of the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class Shape:
         depth: Chunks (128 bytes of 16 rows) that a warp has in flight.
         min_blocks: Thread blocks a multiprocessor that registers must allow.
         blocks: At most so many thread blocks a multiprocessor; 0: as many as fit.
+        ring: Chunks in flight go to shared memory instead of registers, where whole chunks come out even.
+        ahead: Bytes that a load brings into L2 around what it reads: 0, 64, 128 or 256.
+        row: A single activation row takes the kernel of its own (cuda/gemv_row.cu) where that fits.
     """
 
     warps: int = 8
@@ -42,6 +49,9 @@ class Shape:
     depth: int = 2
     min_blocks: int = 1
     blocks: int = 0
+    ring: bool = False
+    ahead: int = 0
+    row: bool = True
 
 
 def _format_number(weight: StoredWeight) -> int:
@@ -68,10 +78,28 @@ def _shared_base(index: int) -> int:
         "-DDEPTH=1",
         "-DMIN_BLOCKS=1",
     )
-    kernel = Source.of("prelude.cuh", "gemv.cu", options=options).kernel("shared_base", "P", device=device)
+    files = ("prelude.cuh", "stored.cuh", "gemv.cu")
+    kernel = Source.of(*files, options=options).kernel("shared_base", "P", device=device)
     out = torch.zeros(1, dtype=torch.int32, device=device)
     kernel(out, grid=(1,), block=(1,), shared=1024)
     return int(out.item())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One kernel for one case.
+
+    Attributes:
+        source: What to compile.
+        tiles_at_once: Tiles that a thread block works on.
+        threads: Of a thread block.
+        shared: Bytes of dynamic shared memory.
+    """
+
+    source: Source
+    tiles_at_once: int
+    threads: int
+    shared: int
 
 
 def plan(
@@ -85,8 +113,8 @@ def plan(
     shape: Shape,
     most_shared: int,
     shared_base: int,
-) -> tuple[dict[str, str | int], int]:
-    """The compiler's options for a product, and the bytes of shared memory that it takes.
+) -> Plan:
+    """How a product is computed; needs no GPU.
 
     Args:
         number: FORMAT in cuda/gemv.cu.
@@ -99,32 +127,77 @@ def plan(
         most_shared: Bytes of shared memory that a thread block may have.
         shared_base: See :func:`_shared_base`.
     """
-    chunk = 2 * _piece(number)
-    chunks = -(-features // chunk)
-    table = (65536 if number >= 2 else 0) + (1024 if number == 3 else 0)
-    partials = 2 * shape.groups * shape.warps * TILE * rows * 4
-    x_bytes = rows * (chunks * chunk + 8) * 2
-    x_shared = table + partials + x_bytes + 1024 <= most_shared // max(1, shape.min_blocks)
-    options: dict[str, str | int] = {
+    common: dict[str, str | int] = {
         "ACT": _TYPES[dtype],
         "FORMAT": number,
-        "ROWS": rows,
-        "WARPS": shape.warps,
         "GROUPS": shape.groups,
-        "DEPTH": shape.depth,
         "MIN_BLOCKS": shape.min_blocks,
-        "FULL": int(features % chunk == 0 and chunks % shape.warps == 0),
-        "SHIFT": (max(64, blocksize) // 64).bit_length() - 1,
-        "X_SHARED": int(x_shared),
         "PAIRED": int(paired),
         "TABLE_BASE": shared_base,
     }
-    return options, table + partials + (x_bytes if x_shared else 0)
+    if shape.ahead:
+        common["LOAD_AHEAD"] = f'".L2::{shape.ahead}B"'
+    table = (65536 if number >= 2 else 0) + (1024 if number == 3 else 0)
+    if shape.row and rows == 1 and number >= 2 and blocksize == 64:
+        chosen = _row_plan(common, features, shape.warps, table)
+        if chosen is not None and chosen.shared + 1024 <= most_shared:
+            return chosen
+    chunk = 2 * _piece(number)
+    chunks = -(-features // chunk)
+    full = features % chunk == 0 and chunks % shape.warps == 0
+    ring = shape.ring and full and blocksize in (0, 64)
+    fixed = table + 2 * shape.groups * shape.warps * TILE * rows * 4
+    if ring:
+        fixed += shape.warps * shape.groups * shape.depth * (2048 + {2: 256, 3: 128}.get(number, 0))
+    x_bytes = rows * (chunks * chunk + (32 if number == 0 else 8)) * 2
+    x_odd = number >= 2 and rows * chunks * chunk <= _ODD_ROOM
+    x_shared = x_odd or fixed + x_bytes + 1024 <= most_shared // max(1, shape.min_blocks)
+    options = common | {
+        "ROWS": rows,
+        "WARPS": shape.warps,
+        "DEPTH": shape.depth,
+        "FULL": int(full),
+        "SHIFT": (max(64, blocksize) // 64).bit_length() - 1,
+        "RING": int(ring),
+        "X_SHARED": int(x_shared),
+        "X_ODD": int(x_odd),
+    }
+    return Plan(
+        source=_source("gemv.cu", options),
+        tiles_at_once=shape.groups,
+        threads=shape.warps * shape.groups * 32,
+        shared=fixed + (x_bytes if x_shared and not x_odd else 0),
+    )
 
 
-def source(options: dict[str, str | int]) -> Source:
-    """The kernel's source with its options."""
-    return Source.of("prelude.cuh", "gemv.cu", options=tuple(f"-D{k}={v}" for k, v in options.items()))
+def _row_plan(common: dict[str, str | int], features: int, most_warps: int, table: int) -> Plan | None:
+    """The kernel for a single row of x, where chunks of 512 weights come out even for 4 or more warps."""
+    counts = range(most_warps, 3, -1) if features % 512 == 0 else ()
+    warps = next((count for count in counts if features // 512 % count == 0), 0)
+    if not warps:
+        return None
+    groups = int(common["GROUPS"])
+    x_odd = features <= _ODD_ROOM
+    return Plan(
+        source=_source("gemv_row.cu", common | {"WARPS": warps, "X_ODD": int(x_odd)}),
+        tiles_at_once=groups,
+        threads=warps * groups * 32,
+        shared=table + 2 * groups * warps * TILE * 4 + (0 if x_odd else features * 2),
+    )
+
+
+def _source(file: str, options: dict[str, str | int]) -> Source:
+    flags = tuple(f"-D{name}={value}" for name, value in options.items())
+    return Source.of("prelude.cuh", "stored.cuh", file, options=flags)
+
+
+_known_tables: dict[tuple[torch.device, bytes], torch.Tensor] = {}
+
+
+def _shared_table(table: torch.Tensor) -> torch.Tensor:
+    """One tensor for all tables of these values: it stays in the cache, where one a layer would not."""
+    key = (table.device, table.cpu().numpy().tobytes())
+    return _known_tables.setdefault(key, table)
 
 
 class Product:
@@ -158,6 +231,7 @@ class Product:
         self._number = _format_number(weights[0])
         self._check()
         self._arguments = self._segments()
+        self._code, self._nested_code = self._tables()
         self._launches: dict[int, tuple[Kernel, int, int, int]] = {}
 
     def _check(self) -> None:
@@ -184,35 +258,37 @@ class Product:
         if any(w.bias is not None and w.bias.dtype != self.dtype for w in self.weights):
             raise UnsupportedWeight("the bias has another type than the activations")
 
-    def _segments(self) -> list[torch.Tensor | int | None]:
+    def _segments(self) -> list[int | float]:
         """The kernel's segments; for the output's address stands its offset, in bytes."""
-        arguments: list[torch.Tensor | int | None] = []
+        arguments: list[int | float] = []
         tile = row = 0
         for i in range(_SEGMENTS):
             present = i < len(self.weights)
             weight = self.weights[i] if present else self.weights[0]
             first = (0 if self.paired else tile) if present else _NEVER
-            arguments += [
-                weight.data.data_ptr(),
-                weight.scale,
-                weight.nested,
-                weight.offset,
-                weight.bias,
-                0,
-                row * 2,
-            ]
-            arguments += [weight.rows, first]
+            offset = 0.0 if weight.offset is None else float(weight.offset)
+            addresses = [weight.data, weight.scale, weight.nested, weight.bias]
+            arguments += [0 if tensor is None else tensor.data_ptr() for tensor in addresses]
+            arguments += [0, row * 2, weight.rows, first, offset, 0]
             if present and not self.paired:
                 tile += -(-weight.rows // TILE)
                 row += weight.rows
         self._tiles = -(-self.weights[0].rows // TILE) if self.paired else tile
-        return [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
+        return arguments
+
+    def _tables(self) -> tuple[list[float], torch.Tensor | None]:
+        """The 16 values of four bits and the 256 of a quantized absmax, the same for all the weights."""
+        codes = [[0.0] * 16 if w.code is None else [float(v) for v in w.code.tolist()] for w in self.weights]
+        nested = [None if w.nested_code is None else _shared_table(w.nested_code) for w in self.weights]
+        if any(code != codes[0] for code in codes) or any(table is not nested[0] for table in nested):
+            raise UnsupportedWeight("the weights have different codes")
+        return codes[0], nested[0]
 
     def _prepare(self, rows: int) -> tuple[Kernel, int, int, int]:
         properties = torch.cuda.get_device_properties(self.device)
         index = torch.cuda.current_device() if self.device.index is None else self.device.index
         shape = self._shape or default_shape(self._number, self.features, rows)
-        options, shared = plan(
+        chosen = plan(
             number=self._number,
             features=self.features,
             blocksize=self.weights[0].blocksize,
@@ -223,13 +299,12 @@ class Product:
             most_shared=getattr(properties, "shared_memory_per_block_optin", 48 * 1024),
             shared_base=_shared_base(index),
         )
-        kernel = source(options).kernel("gemv", _SIGNATURE, device=self.device)
-        threads = shape.warps * shape.groups * 32
-        fit = kernel.blocks_per_multiprocessor(threads, shared)
+        kernel = chosen.source.kernel("gemv", _SIGNATURE, device=self.device)
+        fit = kernel.blocks_per_multiprocessor(chosen.threads, chosen.shared)
         if shape.blocks:
             fit = min(fit, shape.blocks)
-        grid = min(-(-self._tiles // shape.groups), properties.multi_processor_count * max(1, fit))
-        return kernel, grid, threads, shared
+        most = properties.multi_processor_count * max(1, fit)
+        return kernel, min(-(-self._tiles // chosen.tiles_at_once), most), chosen.threads, chosen.shared
 
     def prepare(self, rows: int) -> None:
         """Compiles for ``rows`` activation rows: before a capture, or to have it done at a good moment."""
@@ -267,17 +342,16 @@ class Product:
         arguments = self._arguments.copy()
         out_address = out.data_ptr()
         residual_address = 0 if residual is None else residual.data_ptr()
-        for i in range(0, 9 * _SEGMENTS, 9):
-            offset = arguments[i + 6]
-            arguments[i + 6] = out_address + offset  # type: ignore[operator]
+        for i in range(0, _FIELDS * _SEGMENTS, _FIELDS):
+            offset = arguments[i + _OUT]
+            arguments[i + _OUT] = out_address + offset
             if residual_address:
-                arguments[i + 5] = residual_address + offset  # type: ignore[operator]
-        first = self.weights[0]
+                arguments[i + _RESIDUAL] = residual_address + offset
         kernel(
             x,
-            first.code,
-            first.nested_code,
+            self._nested_code,
             *arguments,
+            *self._code,
             self._tiles,
             self.features,
             x.stride(0),
@@ -292,4 +366,6 @@ class Product:
 
 def default_shape(number: int, features: int, rows: int) -> Shape:
     """The cut that was fastest on an H200; see the table in ``inference/kernels/__init__.py``."""
-    return Shape()
+    if number >= 2:
+        return Shape(warps=8, groups=1, depth=2, min_blocks=2, blocks=2, ahead=128)
+    return Shape(warps=8, groups=2, depth=2 if number == 1 else 4, min_blocks=1, blocks=1, ahead=128)

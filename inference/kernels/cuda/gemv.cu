@@ -1,4 +1,4 @@
-// y = x W^T for one to eight activation rows, W read once, as it is stored. After prelude.cuh.
+// y = x W^T for one to eight activation rows, W read once, as it is stored. After prelude.cuh, stored.cuh.
 //
 // Options: ACT Bf16 or Fp16; FORMAT 0 dense, 1 int8 (row scales), 2 four bits (absmax), 3 four bits (double-quantized absmax);
 // ROWS 1..8; WARPS warps that share a tile of 16 weight rows; GROUPS such groups in a thread block; DEPTH chunks in flight;
@@ -20,8 +20,11 @@
 #ifndef FULL
 #define FULL 0
 #endif
-#ifndef TABLE_BASE
-#define TABLE_BASE 1024
+#ifndef RING
+#define RING 0
+#endif
+#ifndef X_ODD
+#define X_ODD 0
 #endif
 #ifndef PAIRED
 #define PAIRED 0
@@ -40,40 +43,16 @@ constexpr int kPasses = kFourBits && ROWS > 4 ? 2 : 1;           // sets of accu
 constexpr int kTable = kFourBits ? 256 * 256 : 0;
 constexpr int kCode = kNested ? 1024 : 0;
 constexpr int kPartials = 2 * GROUPS * WARPS * 16 * ROWS * 4;
-
-struct Segment {
-    const u8* weight;      // rows x row_bytes
-    const void* scale;     // absmax (float, or u8 if nested); int8: row scales (float); dense: unused
-    const float* nested;   // absmax of the absmax, one for 256
-    const float* offset;   // mean of the absmax
-    const u16* bias;       // rows, or null
-    const u16* residual;   // like out, or null: added after rounding
-    u16* out;              // ROWS x rows
-    int rows;
-    int first;             // number of its first tile
-};
+constexpr int kScales = FORMAT == 3 ? 128 : FORMAT == 2 ? 256 : 0;
+constexpr int kSlot = 2048 + kScales;                            // of the ring: one chunk of one warp
+constexpr int kRing = RING ? WARPS * GROUPS * DEPTH * kSlot : 0;
+static_assert(!RING || (FULL && SHIFT == 0), "the ring takes whole chunks only");
 
 struct Raw {               // of the weight rows g and g + 8: two pieces, and four absmax
     uint4 piece[2][2];
     float4 scale[2];
     u32 quantized[2];
 };
-
-struct Segments {
-    Segment of[3];
-};
-
-extern __shared__ __align__(1024) u8 shared[];
-
-// The pair of values of byte `index` of `word`; lane4 is four times the lane.
-__device__ __forceinline__ u32 look_up(u32 lane4, u32 word, int index) {
-    u32 pair;
-    asm volatile("ld.shared.u32 %0, [%1 + %2];"
-        : "=r"(pair) : "r"(__byte_perm(lane4, word, 0x1100 | (4 + index) << 4)), "n"(TABLE_BASE));
-    return pair;
-}
-
-__device__ __forceinline__ uint4 zero4() { return make_uint4(0, 0, 0, 0); }
 
 // Two int8 (bytes 0 and 2 of `spread`, the others zero) as exact floating point.
 template <typename T> __device__ __forceinline__ u32 widen(u32 spread);
@@ -94,15 +73,14 @@ struct Walk {  // what a group goes through: units (tiles; of two segments if PA
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, MIN_BLOCKS)
-gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __restrict__ nested_code,
-     const __grid_constant__ Segments segments,
-     int tiles, int features, int x_stride, int out_stride) {
-    float* const nested_table = reinterpret_cast<float*>(shared + kTable);
-    float* const partials = reinterpret_cast<float*>(shared + kTable + kCode);
-    u16* const x_shared = reinterpret_cast<u16*>(shared + kTable + kCode + kPartials);
-
+gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __grid_constant__ Segments segments,
+     const __grid_constant__ Code code, int tiles, int features, int x_stride, int out_stride) {
     const int thread = threadIdx.x, lane = thread & 31, warp = (thread >> 5) % WARPS, group = (thread >> 5) / WARPS;
     const int g = lane >> 2, t = lane & 3;
+    float* const nested_table = reinterpret_cast<float*>(shared + kTable);
+    float* const partials = reinterpret_cast<float*>(shared + kTable + kCode);
+    u16* const x_shared = reinterpret_cast<u16*>(X_ODD ? shared + 128 : shared + kTable + kCode + kPartials + kRing);
+    u8* const ring_of_warp = shared + kTable + kCode + kPartials + (thread >> 5) * DEPTH * kSlot;
     const int chunks = (features + kChunk - 1) / kChunk, steps = (chunks + WARPS - 1) / WARPS;
     const int row_bytes = features / kPiece * 64 + features % kPiece * 64 / kPiece;
     const int blocks = features / 64;  // of 64 weights in a row
@@ -119,6 +97,7 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
     const u8* absmax = nullptr;
     const float* nested = nullptr;
     int block[2] = {0, 0}, last_block = 0;
+    int scale_block = 0;  // ring: each lane fetches the absmax of one row
     auto enter = [&]() {
         if (ahead.unit >= tiles) return;
         const Segment& s = segments.of[index_of(ahead.unit, ahead.part)];
@@ -131,6 +110,7 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
             weights[r] = s.weight + (i64)row * row_bytes + warp * 128 + t * 16;
             block[r] = row * blocks + warp * 4;
         }
+        scale_block = min((ahead.unit - s.first) * 16 + (lane & 15), s.rows - 1) * blocks + warp * 4;
     };
     // The absmax of four neighbouring blocks of 64, the first of them number `first`; those beyond the row get sums of 0.
     auto load_scales = [&](int first, float4& scale, u32& quantized) {
@@ -161,6 +141,49 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
             }
         }
     };
+    auto fetch = [&](u8* slot) {  // ring: a chunk on its way to shared memory
+        if (ahead.unit < tiles) {
+            const int chunk = ahead.step * WARPS;
+            #pragma unroll
+            for (int r = 0; r < 2; r++) {
+                copy16(slot + r * 512 + lane * 16, weights[r] + chunk * 128);
+                copy16(slot + 1024 + r * 512 + lane * 16, weights[r] + chunk * 128 + 64);
+            }
+            const int first = scale_block + chunk * 4;
+            if (kNested) {
+                const void* source = lane < 16 ? (const void*)(absmax + first) : (const void*)(nested + (first >> 8));
+                copy4(slot + 2048 + (lane & 15) * 8 + (lane >> 4) * 4, source);
+            } else if (kFourBits && lane < 16) {
+                copy16(slot + 2048 + lane * 16, reinterpret_cast<const float*>(absmax) + first);
+            }
+        }
+        copies_end_group();
+    };
+    auto arrived = [&](const u8* slot) -> Raw {
+        Raw raw;
+        #pragma unroll
+        for (int r = 0; r < 2; r++) {
+            #pragma unroll
+            for (int h = 0; h < 2; h++)
+                raw.piece[h][r] = *reinterpret_cast<const uint4*>(slot + h * 1024 + r * 512 + lane * 16);
+            if (kNested) {
+                const uint2 pair = *reinterpret_cast<const uint2*>(slot + 2048 + (g + 8 * r) * 8);
+                const float scale = __uint_as_float(pair.y);
+                raw.quantized[r] = pair.x;
+                raw.scale[r] = make_float4(scale, scale, scale, scale);
+            } else if (kFourBits) {
+                raw.scale[r] = *reinterpret_cast<const float4*>(slot + 2048 + (g + 8 * r) * 16);
+            }
+        }
+        return raw;
+    };
+    auto advance = [&]() {
+        if (++ahead.step == steps) {
+            ahead.step = 0;
+            if (!PAIRED || (ahead.part ^= 1) == 0) ahead.unit += stride_units;
+            enter();
+        }
+    };
     auto load = [&](Raw& raw) {
         if (ahead.unit < tiles) {
             #pragma unroll
@@ -176,40 +199,39 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
                 if (kFourBits) load_scales(block[r] + chunk * 4, raw.scale[r], raw.quantized[r]);
             }
         }
-        if (++ahead.step == steps) {
-            ahead.step = 0;
-            if (!PAIRED || (ahead.part ^= 1) == 0) ahead.unit += stride_units;
-            enter();
-        }
+        advance();
     };
 
-    Raw ring[DEPTH];
+    Raw ring[RING ? 1 : DEPTH];
     enter();
-    #pragma unroll
-    for (int d = 0; d < DEPTH; d++) load(ring[d]);
-
-    if (kFourBits) {
-        for (int i = thread; i < 256 * 8; i += kThreads) {
-            const int entry = i >> 3;
-            const u32 pair = (u32)ACT::from_float(__ldg(code + (entry >> 4))) | (u32)ACT::from_float(__ldg(code + (entry & 15))) << 16;
-            *reinterpret_cast<uint4*>(shared + entry * 256 + (i & 7) * 16) = make_uint4(pair, pair, pair, pair);
+    if constexpr (RING) {
+        for (int d = 0; d < DEPTH; d++) {
+            fetch(ring_of_warp + d * kSlot);
+            advance();
         }
+    } else {
+        #pragma unroll
+        for (int d = 0; d < DEPTH; d++) load(ring[d]);
     }
+
+    if (kFourBits) make_table<ACT, kThreads>(code, thread);
     if (kNested) for (int i = thread; i < 256; i += kThreads) nested_table[i] = __ldg(nested_code + i);
-    float offset0 = 0, offset1 = 0, offset2 = 0;
-    if (kNested) {
-        offset0 = __ldg(segments.of[0].offset);
-        offset1 = __ldg(segments.of[1].offset);
-        offset2 = __ldg(segments.of[2].offset);
-    }
 
     wait_for_previous();
-    const int x_row = X_SHARED ? chunks * kChunk + 8 : x_stride;  // elements; 16 bytes more against bank conflicts
+    // Elements between rows of x. In shared memory 16 bytes more, against bank conflicts; or in the halves of the table's
+    // entries that hold no pairs, 64 elements in each.
+    const int x_row = X_ODD ? chunks * kChunk * 2 : X_SHARED ? chunks * kChunk + (FORMAT == 0 ? 32 : 8) : x_stride;
+    auto x_place = [](int element) {
+        // Four bits: what the four threads read at once lies side by side (they would meet in the same banks otherwise).
+        if (X_SHARED && kFourBits)
+            element = (element & ~127) + ((element >> 3) & 3) * 32 + ((element >> 5) & 3) * 8 + (element & 7);
+        return X_ODD ? (element >> 6) * 128 + (element & 63) : element;
+    };
     if (X_SHARED) {
         const int vectors = chunks * kChunk / 8;
         for (int m = 0; m < ROWS; m++)
             for (int i = thread; i < vectors; i += kThreads)
-                *reinterpret_cast<uint4*>(x_shared + m * x_row + i * 8) =
+                *reinterpret_cast<uint4*>(x_shared + m * x_row + x_place(i * 8)) =
                     i * 8 < features ? load_fresh(x + (i64)m * x_stride + i * 8) : zero4();
     }
     __syncthreads();
@@ -220,21 +242,23 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
     const u16* x_lane[kPasses];
     #pragma unroll
     for (int p = 0; p < kPasses; p++)
-        x_lane[p] = (X_SHARED ? x_shared : x) + (i64)min(column_row + 4 * p, ROWS - 1) * x_row + t * (kPiece / 4);
+        x_lane[p] = (X_SHARED ? x_shared : x) + (i64)min(column_row + 4 * p, ROWS - 1) * x_row + x_place(t * (kPiece / 4));
 
     uint4 xs[kPasses];
     #pragma unroll
     for (int p = 0; p < kPasses; p++) xs[p] = zero4();
-    auto load_x = [&](int pass, int element) {  // element within the thread's part of the row
+    auto load_x = [&](int pass, int chunk, int within) {  // eight elements of the thread's part of a chunk
         if (!reads_x) return;
-        if (X_SHARED) xs[pass] = *reinterpret_cast<const uint4*>(x_lane[pass] + element);
-        else if (element + t * (kPiece / 4) < features) xs[pass] = *reinterpret_cast<const uint4*>(x_lane[pass] + element);
-        else xs[pass] = zero4();
+        const u16* address = x_lane[pass] + chunk * (X_ODD ? 2 * kChunk : kChunk) + x_place(within);
+        if (X_SHARED || FULL || chunk * kChunk + within + t * (kPiece / 4) < features)
+            xs[pass] = *reinterpret_cast<const uint4*>(address);
+        else
+            xs[pass] = zero4();
     };
 
     float sums[kPasses][4] = {};
     const u32 lane4 = lane * 4;
-    auto add_piece = [&](const uint4 (&rows)[2], int element, float (&acc)[kPasses][4]) {
+    auto add_piece = [&](const uint4 (&rows)[2], int chunk, int within, float (&acc)[kPasses][4]) {
         const u32 words0[4] = {rows[0].x, rows[0].y, rows[0].z, rows[0].w};
         const u32 words1[4] = {rows[1].x, rows[1].y, rows[1].z, rows[1].w};
         if constexpr (kFourBits) {
@@ -248,7 +272,7 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
                 }
                 #pragma unroll
                 for (int p = 0; p < kPasses; p++) {
-                    load_x(p, element + q * 8);
+                    load_x(p, chunk, within + q * 8);
                     ACT::mma(acc[p], a[0], a[1], a[2], a[3], xs[p].x, xs[p].y);
                     ACT::mma(acc[p], a[4], a[5], a[6], a[7], xs[p].z, xs[p].w);
                 }
@@ -256,26 +280,26 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
         } else if constexpr (FORMAT == 1) {
             #pragma unroll
             for (int q = 0; q < 4; q++) {
-                if (q % 2 == 0) load_x(0, element + q * 4);
+                if (q % 2 == 0) load_x(0, chunk, within + q * 4);
                 const u32 a0 = widen<ACT>(__byte_perm(words0[q], 0, 0x4140)), a2 = widen<ACT>(__byte_perm(words0[q], 0, 0x4342));
                 const u32 a1 = widen<ACT>(__byte_perm(words1[q], 0, 0x4140)), a3 = widen<ACT>(__byte_perm(words1[q], 0, 0x4342));
                 ACT::mma(acc[0], a0, a1, a2, a3, q % 2 ? xs[0].z : xs[0].x, q % 2 ? xs[0].w : xs[0].y);
             }
         } else {
-            load_x(0, element);
+            load_x(0, chunk, within);
             ACT::mma(acc[0], words0[0], words1[0], words0[1], words1[1], xs[0].x, xs[0].y);
             ACT::mma(acc[0], words0[2], words1[2], words0[3], words1[3], xs[0].z, xs[0].w);
         }
     };
     auto add_chunk = [&](const Raw& raw, int chunk, float offset) {
         if constexpr (!kFourBits) {
-            add_piece(raw.piece[0], chunk * kChunk, sums);
-            add_piece(raw.piece[1], chunk * kChunk + kPiece, sums);
+            add_piece(raw.piece[0], chunk, 0, sums);
+            add_piece(raw.piece[1], chunk, kPiece, sums);
         } else {
             #pragma unroll
             for (int h = 0; h < 2; h++) {
                 float acc[kPasses][4] = {};
-                add_piece(raw.piece[h], chunk * kChunk + h * kPiece, acc);
+                add_piece(raw.piece[h], chunk, h * kPiece, acc);
                 #pragma unroll
                 for (int r = 0; r < 2; r++) {
                     float first = h ? raw.scale[r].z : raw.scale[r].x, second = h ? raw.scale[r].w : raw.scale[r].y;
@@ -294,17 +318,31 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
     // Adds the warps' sums of a tile and writes it; the first 16 * ROWS threads of the group write.
     Walk now = {(int)(group * gridDim.x + blockIdx.x), 0, 0};
     int parity = 0;
-    float held = 0;
+    constexpr int kOutputs = (16 * ROWS + WARPS * 32 - 1) / (WARPS * 32);  // a thread
+    float held[kOutputs] = {};
     const int member = thread % (WARPS * 32);
+    float row_scale[kOutputs];
+    auto begin_unit = [&]() {  // int8: the scales of the unit's rows are on their way while it is summed
+        if (FORMAT != 1 || now.unit >= tiles) return;
+        const Segment& s = segments.of[index_of(now.unit, now.part)];
+        #pragma unroll
+        for (int o = 0; o < kOutputs; o++) {
+            const int row = (now.unit - s.first) * 16 + (member & 15);
+            row_scale[o] = __ldg(static_cast<const float*>(s.scale) + min(row, s.rows - 1)) * (1.0f / 127.0f);
+        }
+    };
     auto finish = [&]() {
         const Segment& s = segments.of[index_of(now.unit, now.part)];
-        const int row = (now.unit - s.first) * 16 + (member & 15), m = member >> 4;
-        const bool writes = member < 16 * ROWS && row < s.rows;
-        float scale = 1, bias = 0, residual = 0;
-        if (writes) {
-            if (FORMAT == 1) scale = __ldg(static_cast<const float*>(s.scale) + row) * (1.0f / 127.0f);
-            if (s.bias) bias = ACT::to_float(s.bias[row]);
-            if (s.residual) residual = ACT::to_float(s.residual[(i64)m * out_stride + row]);
+        float scale[kOutputs], bias[kOutputs], residual[kOutputs];
+        #pragma unroll
+        for (int o = 0; o < kOutputs; o++) {
+            const int output = member + o * WARPS * 32, row = (now.unit - s.first) * 16 + (output & 15), m = output >> 4;
+            scale[o] = 1;
+            bias[o] = residual[o] = 0;
+            if (output >= 16 * ROWS || row >= s.rows) continue;
+            if (FORMAT == 1) scale[o] = row_scale[o];
+            if (s.bias) bias[o] = ACT::to_float(s.bias[row]);
+            if (s.residual) residual[o] = ACT::to_float(s.residual[(i64)m * out_stride + row]);
         }
         float* const mine = partials + ((parity * GROUPS + group) * WARPS + warp) * 16 * ROWS;
         #pragma unroll
@@ -316,43 +354,59 @@ gemv(const u16* __restrict__ x, const float* __restrict__ code, const float* __r
                 sums[p][i] = 0;
             }
         }
-        asm volatile("bar.sync %0, %1;" :: "r"(group + 1), "r"(WARPS * 32) : "memory");
-        if (member < 16 * ROWS) {
-            const float* all = partials + (parity * GROUPS + group) * WARPS * 16 * ROWS + member;
+        if (WARPS == 1) __syncwarp();
+        else asm volatile("bar.sync %0, %1;" :: "r"(group + 1), "r"(WARPS * 32) : "memory");
+        #pragma unroll
+        for (int o = 0; o < kOutputs; o++) {
+            const int output = member + o * WARPS * 32, row = (now.unit - s.first) * 16 + (output & 15), m = output >> 4;
+            if (output >= 16 * ROWS) continue;
+            const float* all = partials + (parity * GROUPS + group) * WARPS * 16 * ROWS + output;
             float value = 0;
             #pragma unroll
             for (int w = 0; w < WARPS; w++) value += all[w * 16 * ROWS];
-            value = fmaf(value, scale, bias);
+            value = fmaf(value, scale[o], bias[o]);
             if (PAIRED && now.part == 0) {
-                held = value;
-            } else if (writes) {
-                if (PAIRED) {
-                    const float gate = ACT::to_float(ACT::from_float(held));
-                    const float active = ACT::to_float(ACT::from_float(gate / (1.0f + __expf(-gate))));
-                    value = active * ACT::to_float(ACT::from_float(value));
-                }
-                if (s.residual) value = ACT::to_float(ACT::from_float(value)) + residual;
+                held[o] = value;
+            } else if (row < s.rows) {
+                if (PAIRED) value = gated<ACT>(held[o], value);
+                if (s.residual) value = ACT::to_float(ACT::from_float(value)) + residual[o];
                 segments.of[PAIRED ? 0 : index_of(now.unit, 0)].out[(i64)m * out_stride + row] = ACT::from_float(value);
             }
         }
         parity ^= 1;
     };
-    auto offset_of = [&]() {
-        const int index = index_of(now.unit, now.part);
-        return index == 2 ? offset2 : index == 1 ? offset1 : offset0;
+    auto step_on = [&]() {
+        if (++now.step == steps) {
+            finish();
+            now.step = 0;
+            if (!PAIRED || (now.part ^= 1) == 0) now.unit += stride_units;
+            begin_unit();
+        }
     };
+    begin_unit();
+    auto mean = [&]() { return kNested ? segments.of[index_of(now.unit, now.part)].offset : 0.0f; };
 
-    while (now.unit < tiles) {
-        #pragma unroll
-        for (int d = 0; d < DEPTH; d++) {
-            if (now.unit >= tiles) break;
-            const int chunk = now.step * WARPS + warp;
-            if (FULL || chunk < chunks) add_chunk(ring[d], chunk, kNested ? offset_of() : 0.0f);
-            load(ring[d]);
-            if (++now.step == steps) {
-                finish();
-                now.step = 0;
-                if (!PAIRED || (now.part ^= 1) == 0) now.unit += stride_units;
+    if constexpr (RING) {
+        u8* slot = ring_of_warp;
+        while (now.unit < tiles) {
+            copies_wait<DEPTH - 1>();
+            __syncwarp();
+            add_chunk(arrived(slot), now.step * WARPS + warp, mean());
+            __syncwarp();
+            fetch(slot);
+            advance();
+            slot = slot == ring_of_warp + (DEPTH - 1) * kSlot ? ring_of_warp : slot + kSlot;
+            step_on();
+        }
+    } else {
+        while (now.unit < tiles) {
+            #pragma unroll
+            for (int d = 0; d < DEPTH; d++) {
+                if (now.unit >= tiles) break;
+                const int chunk = now.step * WARPS + warp;
+                if (FULL || chunk < chunks) add_chunk(ring[d], chunk, mean());
+                load(ring[d]);
+                step_on();
             }
         }
     }

@@ -3,6 +3,10 @@
 // Activations are 16 bits wide: Bf16 and Fp16 are tags with the same static functions, so that a kernel is written once as a
 // template over the tag; in memory both are u16. A pair in one u32 has the lower index in the lower half.
 
+#ifndef LOAD_AHEAD
+#define LOAD_AHEAD ""  // or ".L2::256B": what load_once brings into L2 around what it reads
+#endif
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -68,7 +72,7 @@ __device__ __forceinline__ void start_next() {
 // 16 bytes that are read once: weights. They must not be written while the kernel runs.
 __device__ __forceinline__ uint4 load_once(const void* address) {
     uint4 value;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+    asm volatile("ld.global.nc.L1::no_allocate" LOAD_AHEAD ".v4.u32 {%0,%1,%2,%3}, [%4];"
         : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "l"(address));
     return value;
 }
@@ -91,4 +95,18 @@ __device__ __forceinline__ float warp_max(float value) {
     #pragma unroll
     for (int offset = 16; offset > 0; offset >>= 1) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
     return value;
+}
+
+// Asynchronous copies to shared memory, in groups that end in the order in which they were begun.
+__device__ __forceinline__ void copy16(void* shared_address, const void* address) {
+    asm volatile("cp.async.cg.shared.global" LOAD_AHEAD " [%0], [%1], 16;"
+        :: "r"((u32)__cvta_generic_to_shared(shared_address)), "l"(address) : "memory");
+}
+__device__ __forceinline__ void copy4(void* shared_address, const void* address) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
+        :: "r"((u32)__cvta_generic_to_shared(shared_address)), "l"(address) : "memory");
+}
+__device__ __forceinline__ void copies_end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int Pending> __device__ __forceinline__ void copies_wait() {
+    asm volatile("cp.async.wait_group %0;" :: "n"(Pending) : "memory");
 }

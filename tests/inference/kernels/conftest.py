@@ -13,14 +13,15 @@ MakeLayer = Callable[..., nn.Linear]
 
 
 def hostile_weights(rows: int, features: int, seed: int = 0) -> torch.Tensor:
-    """Weights whose blocks differ by many powers of ten, some of them zero."""
+    """Weights whose blocks of 64 differ by powers of ten; some are zero, some hold one large value."""
     generator = torch.Generator().manual_seed(seed)
-    weights = torch.randn(rows, features, generator=generator) * 0.05
-    weights[rows // 3] *= 40
-    weights[rows // 2] *= 1e-4
-    weights[-1, : features // 2] = 0
-    weights[:, :: max(1, features // 5)] *= 8
-    return weights
+    blocks = -(-features // 64)
+    sizes = 10.0 ** torch.randint(-4, 1, (rows, blocks), generator=generator)
+    sizes[:, -1] = 1
+    sizes[rows // 2] = 0
+    weights = torch.randn(rows, blocks, 64, generator=generator) * sizes[:, :, None]
+    weights[::3, 0, 5] *= 8
+    return weights.reshape(rows, blocks * 64)[:, :features] * 0.05
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,8 @@ def make_layer() -> MakeLayer:
                 compress_statistics=storage.endswith("-nested"),
             )
         layer.load_state_dict(plain.state_dict())
+        if layer.bias is not None:
+            layer.bias = nn.Parameter(layer.bias.to(dtype))
         return layer.to(device).requires_grad_(False).eval()
 
     return make

@@ -70,7 +70,7 @@ def test_gated_pairs_and_residuals(storage: str, make_layer: Any, device: torch.
     residual = torch.randn(2, 200, device=device).bfloat16()
     expected = multiply_twin(x, pair, paired=True, residual=residual)
     out = Product(pair, dtype=torch.bfloat16, paired=True)(x, residual=residual)
-    assert _difference(out, expected) < 8e-3  # silu of a rounded gate
+    assert _difference(out, expected) < 1e-2  # a gate that rounds the other way moves by 4e-3
     in_place = residual.clone()
     Product(pair[:1], dtype=torch.bfloat16)(x, out=in_place, residual=in_place)
     assert _difference(in_place, multiply_twin(x, pair[:1], residual=residual)) < 5e-3

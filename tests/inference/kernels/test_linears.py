@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.kernels import compiler, libraries, linears
+from inference.kernels import compiler, gemv, libraries, linears
 from inference.kernels.linears import install, weight_only_product
 from inference.kernels.weights import dequantized, stored_weight
 
@@ -27,6 +27,37 @@ def test_on_a_processor_every_layer_is_kept_with_its_reason(make_layer: Any) -> 
     assert not installed.products
     assert set(installed.kept) == {"0", "1"}
     assert all("GPU" in reason for reason in installed.kept.values())
+
+
+def test_a_kernel_that_does_not_compile_leaves_the_layer_as_it_is(
+    make_layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(product: gemv.Product, rows: int) -> None:
+        raise compiler.KernelError("no such instruction")
+
+    monkeypatch.setattr(linears, "available", lambda device: "")
+    monkeypatch.setattr(gemv.Product, "prepare", fail)
+    model = nn.Sequential(make_layer("nf4-nested", 64, 64))
+    installed = install(model)
+    assert installed.kept == {"0": "no such instruction"}
+    assert "forward" not in vars(model[0])
+
+
+def test_uninstalling_gives_every_layer_its_own_path_back(
+    make_layer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linears, "available", lambda device: "")
+    monkeypatch.setattr(gemv.Product, "prepare", lambda product, rows: None)
+    monkeypatch.setattr(gemv.Product, "__call__", lambda product, x: x.new_full((len(x), product.rows), 7))
+    model = nn.Sequential(make_layer("dense", 64, 64), make_layer("int8", 32, 64))
+    x = torch.randn(2, 64).bfloat16()
+    with torch.no_grad():
+        before = model(x)
+        installed = install(model)
+        assert set(installed.products) == {"0", "1"}
+        assert (model(x) == 7).all()
+        installed.uninstall()
+        assert torch.equal(model(x), before)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
