@@ -20,8 +20,9 @@ from inference.kernels.weights import StoredWeight, UnsupportedWeight
 MAX_ROWS = 8
 TILE = 16
 _SEGMENTS = 3
-_SIGNATURE = "PP" + "PPPPPPiifi" * _SEGMENTS + "16f" + "iiii"
-_FIELDS = 10
+SEGMENT = "PPPPPPiifi"
+"""Layout of a segment of the kernel's arguments: see cuda/stored.cuh."""
+_SIGNATURE = "PP" + SEGMENT * _SEGMENTS + "16f" + "iiii"
 _RESIDUAL, _OUT = 4, 5
 _TYPES = {torch.bfloat16: "Bf16", torch.float16: "Fp16"}
 _NEVER = 0x7FFFFFFF
@@ -39,7 +40,6 @@ class Shape:
         depth: Chunks (128 bytes of 16 rows) that a warp has in flight.
         min_blocks: Thread blocks a multiprocessor that registers must allow.
         blocks: At most so many thread blocks a multiprocessor; 0: as many as fit.
-        ring: Chunks in flight go to shared memory instead of registers, where whole chunks come out even.
         ahead: Bytes that a load brings into L2 around what it reads: 0, 64, 128 or 256.
         row: A single activation row takes the kernel of its own (cuda/gemv_row.cu) where that fits.
     """
@@ -49,7 +49,6 @@ class Shape:
     depth: int = 2
     min_blocks: int = 1
     blocks: int = 0
-    ring: bool = False
     ahead: int = 0
     row: bool = True
 
@@ -145,10 +144,7 @@ def plan(
     chunk = 2 * _piece(number)
     chunks = -(-features // chunk)
     full = features % chunk == 0 and chunks % shape.warps == 0
-    ring = shape.ring and full and blocksize in (0, 64)
     fixed = table + 2 * shape.groups * shape.warps * TILE * rows * 4
-    if ring:
-        fixed += shape.warps * shape.groups * shape.depth * (2048 + {2: 256, 3: 128}.get(number, 0))
     x_bytes = rows * (chunks * chunk + (32 if number == 0 else 8)) * 2
     x_odd = number >= 2 and rows * chunks * chunk <= _ODD_ROOM
     x_shared = x_odd or fixed + x_bytes + 1024 <= most_shared // max(1, shape.min_blocks)
@@ -158,7 +154,6 @@ def plan(
         "DEPTH": shape.depth,
         "FULL": int(full),
         "SHIFT": (max(64, blocksize) // 64).bit_length() - 1,
-        "RING": int(ring),
         "X_SHARED": int(x_shared),
         "X_ODD": int(x_odd),
     }
@@ -230,8 +225,8 @@ class Product:
         self._shape = shape
         self._number = _format_number(weights[0])
         self._check()
-        self._arguments = self._segments()
-        self._code, self._nested_code = self._tables()
+        self._segments = self._make_segments()
+        self._code, self.nested_code = self._tables()
         self._launches: dict[int, tuple[Kernel, int, int, int]] = {}
 
     def _check(self) -> None:
@@ -258,7 +253,7 @@ class Product:
         if any(w.bias is not None and w.bias.dtype != self.dtype for w in self.weights):
             raise UnsupportedWeight("the bias has another type than the activations")
 
-    def _segments(self) -> list[int | float]:
+    def _make_segments(self) -> list[int | float]:
         """The kernel's segments; for the output's address stands its offset, in bytes."""
         arguments: list[int | float] = []
         tile = row = 0
@@ -273,7 +268,7 @@ class Product:
             if present and not self.paired:
                 tile += -(-weight.rows // TILE)
                 row += weight.rows
-        self._tiles = -(-self.weights[0].rows // TILE) if self.paired else tile
+        self.tiles = -(-self.weights[0].rows // TILE) if self.paired else tile
         return arguments
 
     def _tables(self) -> tuple[list[float], torch.Tensor | None]:
@@ -304,7 +299,7 @@ class Product:
         if shape.blocks:
             fit = min(fit, shape.blocks)
         most = properties.multi_processor_count * max(1, fit)
-        return kernel, min(-(-self._tiles // chosen.tiles_at_once), most), chosen.threads, chosen.shared
+        return kernel, min(-(-self.tiles // chosen.tiles_at_once), most), chosen.threads, chosen.shared
 
     def prepare(self, rows: int) -> None:
         """Compiles for ``rows`` activation rows: before a capture, or to have it done at a good moment."""
@@ -339,20 +334,12 @@ class Product:
         if out is None:
             out = torch.empty((count, self.rows), dtype=self.dtype, device=self.device)
         kernel, grid, threads, shared = launch
-        arguments = self._arguments.copy()
-        out_address = out.data_ptr()
-        residual_address = 0 if residual is None else residual.data_ptr()
-        for i in range(0, _FIELDS * _SEGMENTS, _FIELDS):
-            offset = arguments[i + _OUT]
-            arguments[i + _OUT] = out_address + offset
-            if residual_address:
-                arguments[i + _RESIDUAL] = residual_address + offset
         kernel(
             x,
-            self._nested_code,
-            *arguments,
+            self.nested_code,
+            *self._segments_of(out, residual),
             *self._code,
-            self._tiles,
+            self.tiles,
             self.features,
             x.stride(0),
             self.rows,
@@ -362,6 +349,23 @@ class Product:
             dependent=dependent,
         )
         return out
+
+    def _segments_of(self, out: torch.Tensor, residual: torch.Tensor | None) -> list[int | float]:
+        segments = self._segments.copy()
+        out_address = out.data_ptr()
+        residual_address = 0 if residual is None else residual.data_ptr()
+        for i in range(0, len(SEGMENT) * _SEGMENTS, len(SEGMENT)):
+            offset = segments[i + _OUT]
+            segments[i + _OUT] = out_address + offset
+            if residual_address:
+                segments[i + _RESIDUAL] = residual_address + offset
+        return segments
+
+    def arguments(
+        self, out: torch.Tensor, residual: torch.Tensor | None = None
+    ) -> tuple[list[int | float], list[float]]:
+        """The kernel's segments (``SEGMENT``, three times) and code (16 floats), as they are packed."""
+        return self._segments_of(out, residual), self._code
 
 
 def default_shape(number: int, features: int, rows: int) -> Shape:

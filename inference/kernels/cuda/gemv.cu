@@ -20,9 +20,6 @@
 #ifndef FULL
 #define FULL 0
 #endif
-#ifndef RING
-#define RING 0
-#endif
 #ifndef X_ODD
 #define X_ODD 0
 #endif
@@ -43,10 +40,6 @@ constexpr int kPasses = kFourBits && ROWS > 4 ? 2 : 1;           // sets of accu
 constexpr int kTable = kFourBits ? 256 * 256 : 0;
 constexpr int kCode = kNested ? 1024 : 0;
 constexpr int kPartials = 2 * GROUPS * WARPS * 16 * ROWS * 4;
-constexpr int kScales = FORMAT == 3 ? 128 : FORMAT == 2 ? 256 : 0;
-constexpr int kSlot = 2048 + kScales;                            // of the ring: one chunk of one warp
-constexpr int kRing = RING ? WARPS * GROUPS * DEPTH * kSlot : 0;
-static_assert(!RING || (FULL && SHIFT == 0), "the ring takes whole chunks only");
 
 struct Raw {               // of the weight rows g and g + 8: two pieces, and four absmax
     uint4 piece[2][2];
@@ -79,8 +72,7 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
     const int g = lane >> 2, t = lane & 3;
     float* const nested_table = reinterpret_cast<float*>(shared + kTable);
     float* const partials = reinterpret_cast<float*>(shared + kTable + kCode);
-    u16* const x_shared = reinterpret_cast<u16*>(X_ODD ? shared + 128 : shared + kTable + kCode + kPartials + kRing);
-    u8* const ring_of_warp = shared + kTable + kCode + kPartials + (thread >> 5) * DEPTH * kSlot;
+    u16* const x_shared = reinterpret_cast<u16*>(X_ODD ? shared + 128 : shared + kTable + kCode + kPartials);
     const int chunks = (features + kChunk - 1) / kChunk, steps = (chunks + WARPS - 1) / WARPS;
     const int row_bytes = features / kPiece * 64 + features % kPiece * 64 / kPiece;
     const int blocks = features / 64;  // of 64 weights in a row
@@ -97,7 +89,6 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
     const u8* absmax = nullptr;
     const float* nested = nullptr;
     int block[2] = {0, 0}, last_block = 0;
-    int scale_block = 0;  // ring: each lane fetches the absmax of one row
     auto enter = [&]() {
         if (ahead.unit >= tiles) return;
         const Segment& s = segments.of[index_of(ahead.unit, ahead.part)];
@@ -110,7 +101,6 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
             weights[r] = s.weight + (i64)row * row_bytes + warp * 128 + t * 16;
             block[r] = row * blocks + warp * 4;
         }
-        scale_block = min((ahead.unit - s.first) * 16 + (lane & 15), s.rows - 1) * blocks + warp * 4;
     };
     // The absmax of four neighbouring blocks of 64, the first of them number `first`; those beyond the row get sums of 0.
     auto load_scales = [&](int first, float4& scale, u32& quantized) {
@@ -141,42 +131,6 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
             }
         }
     };
-    auto fetch = [&](u8* slot) {  // ring: a chunk on its way to shared memory
-        if (ahead.unit < tiles) {
-            const int chunk = ahead.step * WARPS;
-            #pragma unroll
-            for (int r = 0; r < 2; r++) {
-                copy16(slot + r * 512 + lane * 16, weights[r] + chunk * 128);
-                copy16(slot + 1024 + r * 512 + lane * 16, weights[r] + chunk * 128 + 64);
-            }
-            const int first = scale_block + chunk * 4;
-            if (kNested) {
-                const void* source = lane < 16 ? (const void*)(absmax + first) : (const void*)(nested + (first >> 8));
-                copy4(slot + 2048 + (lane & 15) * 8 + (lane >> 4) * 4, source);
-            } else if (kFourBits && lane < 16) {
-                copy16(slot + 2048 + lane * 16, reinterpret_cast<const float*>(absmax) + first);
-            }
-        }
-        copies_end_group();
-    };
-    auto arrived = [&](const u8* slot) -> Raw {
-        Raw raw;
-        #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            #pragma unroll
-            for (int h = 0; h < 2; h++)
-                raw.piece[h][r] = *reinterpret_cast<const uint4*>(slot + h * 1024 + r * 512 + lane * 16);
-            if (kNested) {
-                const uint2 pair = *reinterpret_cast<const uint2*>(slot + 2048 + (g + 8 * r) * 8);
-                const float scale = __uint_as_float(pair.y);
-                raw.quantized[r] = pair.x;
-                raw.scale[r] = make_float4(scale, scale, scale, scale);
-            } else if (kFourBits) {
-                raw.scale[r] = *reinterpret_cast<const float4*>(slot + 2048 + (g + 8 * r) * 16);
-            }
-        }
-        return raw;
-    };
     auto advance = [&]() {
         if (++ahead.step == steps) {
             ahead.step = 0;
@@ -202,17 +156,10 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
         advance();
     };
 
-    Raw ring[RING ? 1 : DEPTH];
+    Raw ring[DEPTH];
     enter();
-    if constexpr (RING) {
-        for (int d = 0; d < DEPTH; d++) {
-            fetch(ring_of_warp + d * kSlot);
-            advance();
-        }
-    } else {
-        #pragma unroll
-        for (int d = 0; d < DEPTH; d++) load(ring[d]);
-    }
+    #pragma unroll
+    for (int d = 0; d < DEPTH; d++) load(ring[d]);
 
     if (kFourBits) make_table<ACT, kThreads>(code, thread);
     if (kNested) for (int i = thread; i < 256; i += kThreads) nested_table[i] = __ldg(nested_code + i);
@@ -386,28 +333,14 @@ gemv(const u16* __restrict__ x, const float* __restrict__ nested_code, const __g
     begin_unit();
     auto mean = [&]() { return kNested ? segments.of[index_of(now.unit, now.part)].offset : 0.0f; };
 
-    if constexpr (RING) {
-        u8* slot = ring_of_warp;
-        while (now.unit < tiles) {
-            copies_wait<DEPTH - 1>();
-            __syncwarp();
-            add_chunk(arrived(slot), now.step * WARPS + warp, mean());
-            __syncwarp();
-            fetch(slot);
-            advance();
-            slot = slot == ring_of_warp + (DEPTH - 1) * kSlot ? ring_of_warp : slot + kSlot;
+    while (now.unit < tiles) {
+        #pragma unroll
+        for (int d = 0; d < DEPTH; d++) {
+            if (now.unit >= tiles) break;
+            const int chunk = now.step * WARPS + warp;
+            if (FULL || chunk < chunks) add_chunk(ring[d], chunk, mean());
+            load(ring[d]);
             step_on();
-        }
-    } else {
-        while (now.unit < tiles) {
-            #pragma unroll
-            for (int d = 0; d < DEPTH; d++) {
-                if (now.unit >= tiles) break;
-                const int chunk = now.step * WARPS + warp;
-                if (FULL || chunk < chunks) add_chunk(ring[d], chunk, mean());
-                load(ring[d]);
-                step_on();
-            }
         }
     }
 }

@@ -96,17 +96,3 @@ __device__ __forceinline__ float warp_max(float value) {
     for (int offset = 16; offset > 0; offset >>= 1) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
     return value;
 }
-
-// Asynchronous copies to shared memory, in groups that end in the order in which they were begun.
-__device__ __forceinline__ void copy16(void* shared_address, const void* address) {
-    asm volatile("cp.async.cg.shared.global" LOAD_AHEAD " [%0], [%1], 16;"
-        :: "r"((u32)__cvta_generic_to_shared(shared_address)), "l"(address) : "memory");
-}
-__device__ __forceinline__ void copy4(void* shared_address, const void* address) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
-        :: "r"((u32)__cvta_generic_to_shared(shared_address)), "l"(address) : "memory");
-}
-__device__ __forceinline__ void copies_end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int Pending> __device__ __forceinline__ void copies_wait() {
-    asm volatile("cp.async.wait_group %0;" :: "n"(Pending) : "memory");
-}
