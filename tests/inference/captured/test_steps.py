@@ -149,11 +149,11 @@ def test_any_controls_and_any_change(
                     handle.controls = replace(controls, temperature=second)
         results.append(found)
     same = next(
-        (n for n, (one, other) in enumerate(zip(*results, strict=True)) if one.id != other.id),
-        len(results[0]),
+        (n for n, (one, other) in enumerate(zip(*results, strict=False)) if one.id != other.id),
+        min(map(len, results)),
     )
     assert_same(results[1][:same], results[0][:same])
-    if same < len(results[0]):
+    if same < min(map(len, results)):
         # The two add up in another order, so a draw or a cut may fall to either side of a rounding error;
         # but from the same distribution.
         one, other = by_candidate(results[1][same]), by_candidate(results[0][same])
