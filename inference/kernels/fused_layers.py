@@ -17,6 +17,8 @@ tokens of context     512  8192  32768
 transformers' own    7.36  17.5   49.6
 fused                2.30  2.59   3.36
 ==================  =====  ====  =====
+
+With later products of the linear layers a step behind 128 tokens went from 2.26 to 2.09 ms.
 """
 
 from __future__ import annotations
