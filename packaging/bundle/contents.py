@@ -30,7 +30,9 @@ NOT_SHIPPED = [
     "torchvision", "torchaudio", "tensorboard", "tensorflow", "jax", "flax", "onnx", "onnxruntime", "numba",
     "pytest", "_pytest", "hypothesis", "mypy", "ruff", "importlinter", "grimp", "pytestqt",
     "tkinter", "lib2to3", "ensurepip", "pip", "setuptools", "pkg_resources", "PyInstaller",
-    "torch.testing._internal", "torch.utils.tensorboard", "torch.utils.benchmark",
+    "torch.testing._internal.generated",
+    "torch.testing._internal.opinfo", "torch.testing._internal.common_methods_invocations",
+    "torch.utils.tensorboard", "torch.utils.benchmark",
     "PySide6.QtQml", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtDesigner", "PySide6.QtHelp",
     "PySide6.QtSql", "PySide6.QtUiTools", "PySide6.QtPrintSupport",
     "pyqtgraph.examples", "pyqtgraph.opengl", "pyqtgraph.flowchart", "pyqtgraph.console",
@@ -59,7 +61,8 @@ CUTS = (
     ),
     Cut(
         name="torch's tests",
-        pattern=r"torch/(testing/_internal|test)/|lib(torchbind_test|jitbackend_test|backend_with_compiler)",
+        pattern=r"torch/(testing/_internal/(generated|opinfo|data|common_methods)|test/)"
+        r"|lib(torchbind_test|jitbackend_test|backend_with_compiler)",
         reason="tests",
     ),
     Cut(
