@@ -71,11 +71,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of a large copy on the device."""
-    source = torch.empty(2 * 1024**3, dtype=torch.uint8, device=device).random_()
+    """Bytes a second, read and written, of a large copy on the device (a captured copy is another one)."""
+    source = torch.empty(1024**3, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
-    milliseconds = _median([lambda: target.copy_(source)], rounds=10)
+    target.copy_(source)
+    milliseconds = statistics.median(_elapsed(lambda: target.copy_(source)) for _ in range(10))
     return 2 * source.numel() / milliseconds * 1e3
+
+
+def _elapsed(call: Callable[[], Any]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    start.record()
+    call()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end))
 
 
 def _median(calls: list[Callable[[], Any]], rounds: int) -> float:
@@ -88,15 +98,7 @@ def _median(calls: list[Callable[[], Any]], rounds: int) -> float:
         for call in calls:
             call()
     graph.replay()
-    times: list[float] = []
-    for _ in range(rounds):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return statistics.median(times)
+    return statistics.median(_elapsed(graph.replay) for _ in range(rounds))
 
 
 def _model(

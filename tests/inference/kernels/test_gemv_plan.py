@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.kernels.gemv import MAX_ROWS, default_shape, plan
+from inference.kernels.gemv_plan import MAX_ROWS, default_shape, plan
 
 _SHARED = {"compute capability 8.0": 166_912, "8.6 and 8.9": 101_376, "9.0": 232_448}
 
