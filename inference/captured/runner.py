@@ -9,6 +9,7 @@ enqueued only after the host has shown the token, so a change acts on the very n
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from inference.captured.sampling import Record, sample
 from inference.events import SteeringMode
 from inference.kv_cache import BufferedLayer, new_cache
 from inference.steering import log_bias
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
@@ -212,9 +215,17 @@ class StepRunner:
     def draw(self) -> None:
         """Draw a token from :attr:`logits` into :attr:`token`; its record is on its way to the host."""
         if self._drawer is None:
-            with self._kept_draw():
-                self._drawer = self.graphs.capture(self._draw)
+            self._drawer = self._captured_draw()
         self._drawer()
+
+    def _captured_draw(self) -> Replay:
+        """The draw in a graph; it asks the device for nothing, so where it has none it is called instead."""
+        with self._kept_draw():
+            try:
+                return self.graphs.capture(self._draw)
+            except CaptureFailed as error:
+                _log.warning("The draw is not captured: %s", error)
+                return self._draw
 
     @torch.inference_mode()
     def put(self, token: int, own_bias: float) -> None:

@@ -137,10 +137,11 @@ def sample(logits: Tensor, controls: ControlBuffers, count: int) -> tuple[Tensor
     stages = torch.stack([heated[tokens], after_k[rank], after_p[rank], after_min[rank]])
     stages = torch.where(greedy, certain, stages)
     raw_logprobs, penalized_logprobs = raw[tokens] - total, penalized[tokens] - penalized_total
-    removed = torch.stack([torch.zeros_like(total)] * 2 + [removed_k, removed_p, removed_min])
-    lost = torch.zeros_like(removed)
-    lost[1] = 1.0 - penalized_logprobs[-1].exp()
-    head = torch.cat([torch.stack([total, penalized_total, entropy]), torch.where(greedy, lost, removed)])
+    nothing = torch.zeros_like(total)
+    lost = 1.0 - penalized_logprobs[-1].exp()
+    removed = torch.stack([nothing, torch.where(greedy, lost, nothing), removed_k, removed_p, removed_min])
+    removed[2:] *= torch.where(greedy, 0.0, 1.0)
+    head = torch.cat([torch.stack([total, penalized_total, entropy]), removed])
     columns = torch.cat([raw_logprobs, raw_logprobs.exp(), penalized_logprobs.exp(), stages.flatten()])
     record = torch.cat([head.double(), tokens.double(), columns.double()])
     unsure = entropy.double() > numbers[ENTROPY_THRESHOLD]
@@ -165,9 +166,9 @@ def _top_k(probs: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
 
 def _top_p(probs: Tensor, top_p: Tensor) -> tuple[Tensor, Tensor]:
     exact = probs.double()
-    stays = (exact.cumsum(0) - exact) < top_p
-    stays[0] = True
-    return _renormalized(probs, stays, top_p < 1.0)
+    above = exact.cumsum(0) - exact
+    first = torch.arange(len(probs), device=probs.device) == 0
+    return _renormalized(probs, (above < top_p) | first, top_p < 1.0)
 
 
 def _min_p(probs: Tensor, min_p: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,4 +185,4 @@ def _renormalized(probs: Tensor, stays: Tensor, acts: Tensor) -> tuple[Tensor, T
 
 def _entropy(logits: Tensor, total: Tensor) -> Tensor:
     logprobs = (logits - total).clamp_(min=-100.0)
-    return -torch.dot(logprobs.exp(), logprobs)
+    return -(logprobs.exp() * logprobs).sum()

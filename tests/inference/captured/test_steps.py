@@ -358,6 +358,27 @@ class TestFailures:
         assert path(events) == "captured"
         assert_same(tokens(events), tokens(run(both[0], generating(prompt=PROMPT))))
 
+    def test_a_draw_that_cannot_be_captured_is_called_instead(
+        self, both: Both, run: Run, generating: Generating, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from inference.captured.graphs import CaptureFailed, Graphs
+
+        captured: list[Any] = []
+
+        def only_the_first(self: Graphs, work: Any) -> Any:
+            captured.append(work)
+            if len(captured) > 1:
+                raise CaptureFailed("not this one")
+            work()
+            return work
+
+        monkeypatch.setattr(Graphs, "capture", only_the_first)
+        request = generating(prompt=PROMPT, temperature=1.0, seed=7, repetition_penalty=1.2)
+        events = run(both[1], request)
+        assert len(captured) == 2
+        assert path(events) == "captured"
+        assert_same(tokens(events), tokens(run(both[0], request)))
+
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_invalid_logits_are_refused(
         self, bad: float, both: Both, run: Run, generating: Generating, llama: LoadedModel
