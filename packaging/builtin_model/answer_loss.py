@@ -15,7 +15,7 @@ from packing import Mixture, Piece, encode_dialogue, most_documents, pack
 from tokenizer import EOS, SPECIAL_TOKENS
 from tokenizers import Tokenizer
 
-_ANSWERS_ONLY = Mixture(prose=0, questions=1, chat=0, prompt_weight=0, answer_weight=1, chat_weight=0)
+ANSWERS_ONLY = Mixture(prose=0, questions=1, chat=0, prompt_weight=0, answer_weight=1, chat_weight=0)
 
 
 class AnswerLoss:
@@ -39,7 +39,7 @@ class AnswerLoss:
         pieces: list[Piece] = []
         room, most = self.tokens, most_documents(self.tokens)
         while room and len(pieces) < most - self.tokens // self.context - 1:
-            piece = encode_dialogue(draw(rng), tokenizer, _ANSWERS_ONLY)
+            piece = encode_dialogue(draw(rng), tokenizer, ANSWERS_ONLY)
             if len(piece.ids) > min(room, self.context):
                 if len(piece.ids) <= self.context:
                     break

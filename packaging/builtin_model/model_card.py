@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+Figures = dict[str, Any]
+
 _COLUMNS = ("exact", "f1", "contains", "literal", "cited_right", "refused_right", "false_refusals")
 _FORMS = (
     ("app", "the app's form"),
@@ -24,34 +26,43 @@ def _row(name: str, scores: dict[str, float], uncited: bool = False) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def question_table(final: dict[str, Any], before: dict[str, Any]) -> str:
-    """Scores by number of passages and prompt form, with both baselines; per cent."""
+def question_table(final: Figures, first: Figures, before: Figures) -> str:
+    """Scores by number of passages and prompt form, with the baselines; per cent, where measured."""
     head = "| passages, form | " + " | ".join(name.replace("_", " ") for name in _COLUMNS) + " |"
     lines = [head, "| --- |" + " ---: |" * len(_COLUMNS)]
+    rows = [(form, label, final) for form, label in _FORMS]
+    rows += [
+        ("app", "first training", first),
+        ("app", "first training without its last phase", before),
+        ("bm25 sentence", "BM25 sentence", final),
+    ]
     for count in (1, 3, 5):
-        for form, label in _FORMS:
-            scores = final["questions"]["scores"][f"{form}, {count}"]
-            lines.append(_row(f"{count}, {label}", scores, uncited=form == "plain context"))
-        lines.append(_row(f"{count}, without the last phase", before["questions"]["scores"][f"app, {count}"]))
-        lines.append(_row(f"{count}, BM25 sentence", final["questions"]["scores"][f"bm25 sentence, {count}"]))
+        for form, label, figures in rows:
+            scores = figures["questions"]["scores"].get(f"{form}, {count}")
+            if scores is not None:
+                lines.append(_row(f"{count}, {label}", scores, uncited=form == "plain context"))
     return "\n".join(lines)
 
 
-def prose_table(final: dict[str, Any], before: dict[str, Any]) -> str:
+def prose_table(final: Figures, first: Figures) -> str:
     """Bits per byte by collection."""
-    lines = ["| collection | final | without the last phase |", "| --- | ---: | ---: |"]
+    lines = ["| collection | now | first training |", "| --- | ---: | ---: |"]
     for name, value in final["prose"].items():
         label = name.removeprefix("bits_per_byte_")
-        lines.append(f"| {label} | {value:.3f} | {before['prose'][name]:.3f} |")
+        lines.append(f"| {label} | {value:.3f} | {first['prose'][name]:.3f} |")
     return "\n".join(lines)
 
 
-def page_table(final: dict[str, Any]) -> str:
-    """PDF pages: share of replies that contain the answer, and refusals; per cent."""
-    lines = ["| reply | contains | refused | literal |", "| --- | ---: | ---: | ---: |"]
-    for name, scores in final["pages"]["scores"].items():
-        cells = (scores["contains"], scores["false_refusals"], scores["literal"])
-        lines.append(f"| {name} | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |")
+def page_table(final: Figures, first: Figures) -> str:
+    """Real pages and page-like text: replies that contain the answer, refusals, quotes; per cent."""
+    lines = ["| pages, reply | contains | refused | literal |", "| --- | ---: | ---: | ---: |"]
+    for figures, when in ((final, ""), (first, ", first training")):
+        for key, what in (("pages", "real"), ("page-like", "made up")):
+            for name, scores in figures.get(key, {}).get("scores", {}).items():
+                cells = (scores["contains"], scores["false_refusals"], scores["literal"])
+                label = f"{what}, {name}{'' if name.startswith('bm25') else when}"
+                if not (when and name.startswith("bm25")):
+                    lines.append(f"| {label} | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |")
     return "\n".join(lines)
 
 
@@ -59,10 +70,11 @@ def _quote(text: str) -> str:
     return " ".join(text.split())
 
 
-def sample_list(final: dict[str, Any]) -> str:
+def sample_list(final: Figures) -> str:
     """Twenty samples: questions at fixed steps through the sets, continuations and chats."""
     lines = []
-    for sample in final["questions"]["samples"][::3][:11]:
+    samples = final["questions"]["samples"]
+    for sample in samples[:: max(1, len(samples) // 11)][:11]:
         wanted = sample["expected"]["answer"] or "(not in the sources)"
         count = len(sample["expected"]["sources"])
         lines.append(
@@ -82,15 +94,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    final, before = (
+    final, first, before = (
         json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("final", "before_last_phase")
+        for name in ("final", "first_training", "before_last_phase")
     )
     card = (HERE / "card.md").read_text(encoding="utf-8")
     parts = {
-        "QUESTIONS": question_table(final, before),
-        "PROSE": prose_table(final, before),
-        "PAGES": page_table(final),
+        "QUESTIONS": question_table(final, first, before),
+        "PROSE": prose_table(final, first),
+        "PAGES": page_table(final, first),
         "SAMPLES": sample_list(final),
     }
     for name, text in parts.items():
