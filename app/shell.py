@@ -69,6 +69,7 @@ class Shell(QObject):
             self._widgets.chat.empty.set_state("no-model")
             return
         self._widgets.sampling.bias.set_vocabulary(loaded.info.vocabulary)
+        self._app.models.controls.suit_model(loaded.info.parameters)
         quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "
         self._widgets.header.set_model(loaded.info.name, quantization + format_bytes(loaded.memory.weights))
         self._widgets.header.set_context(0, loaded.context_length)

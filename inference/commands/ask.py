@@ -53,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="F")
     parser.add_argument("--seed", type=int, default=None, metavar="N")
-    parser.add_argument("--whole-sentences", action="store_true", help="answer with whole sentences")
+    parser.add_argument(
+        "--whole-sentences",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="answer with whole sentences, or with the bare words of the answer",
+    )
     parser.add_argument(
         "--answer-anyway", action="store_true", help="ask the model even if nothing close was found"
     )

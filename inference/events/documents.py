@@ -109,7 +109,7 @@ class AskRequest(Request):
     candidates: int = 5
     files: tuple[str, ...] = ()
     answer_anyway: bool = False
-    whole_sentences: bool = False
+    whole_sentences: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,7 @@ def test_bench_decode_prints_ratios(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["bench", "decode", "--model", str(folder), *arguments]) == 0
     (figures,) = lines(capsys.readouterr().out)
     assert figures["benchmark"] == "decode"
-    assert figures["ratios"]["session / generate"] > 0
+    assert "session / generate" in figures["ratios"]
     assert set(figures["tokens_per_second"]) >= {"session", "generate"}
 
 

@@ -163,6 +163,12 @@ BUILTIN_PRESETS: Final[tuple[Preset, ...]] = (
         builtin=True,
     ),
     Preset(
+        name="Small model",
+        controls=SamplingControls(frequency_penalty=0.3),
+        explanation="Balanced, and against the loops that small models such as the built-in one fall into.",
+        builtin=True,
+    ),
+    Preset(
         name="Precise",
         controls=SamplingControls(temperature=0.2, top_p=0.9),
         explanation="Close to the most likely text; for facts and code.",
@@ -188,6 +194,9 @@ BUILTIN_PRESETS: Final[tuple[Preset, ...]] = (
     ),
 )
 
+
+#: Below this many parameters a model repeats itself soon.
+SMALL_MODEL: Final = 200_000_000
 
 PRESET_FIELDS: Final[tuple[str, ...]] = (*SPEC_BY_NAME, "stop", "logit_bias")
 
@@ -315,6 +324,14 @@ class ControlsModel(QObject):
         """Take over a preset's controls; the seed and what steers the attention stay as they are."""
         preset = next(p for p in self.presets if p.name == name)
         self.set_controls(_with_preset_fields(self._controls, preset.controls))
+
+    def suit_model(self, parameters: int) -> None:
+        """Start from what suits a model of this size, unless the user has chosen something else."""
+        suited, other = (
+            ("Small model", "Balanced") if parameters < SMALL_MODEL else ("Balanced", "Small model")
+        )
+        if self.current_preset() == other:
+            self.apply_preset(suited)
 
     def current_preset(self) -> str:
         """Name of the preset that equals the current controls; empty when there is none."""

@@ -191,6 +191,21 @@ def test_the_list_says_when_the_controls_are_no_preset(panel: SamplingPanel, con
     assert choice.findText("Own settings") == -1
 
 
+def test_a_small_model_starts_with_what_keeps_it_from_looping(controls: ControlsModel) -> None:
+    controls.set_seed(7)
+    controls.suit_model(24_000_000)
+    assert (controls.current_preset(), controls.value("frequency_penalty")) == ("Small model", 0.3)
+    controls.suit_model(8_000_000_000)
+    assert (controls.current_preset(), controls.controls.seed) == ("Balanced", 7)
+
+
+def test_what_the_user_has_chosen_stays_whatever_model_is_loaded(controls: ControlsModel) -> None:
+    controls.apply_preset("Greedy")
+    for parameters in (24_000_000, 8_000_000_000):
+        controls.suit_model(parameters)
+        assert controls.current_preset() == "Greedy"
+
+
 def test_own_presets_are_saved_and_deleted(
     panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
 ) -> None:
