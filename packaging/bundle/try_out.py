@@ -162,7 +162,9 @@ def windows() -> list[str]:
 @contextmanager
 def display() -> Iterator[None]:
     """A display of our own."""
-    server = subprocess.Popen(["Xvfb", DISPLAY, "-screen", "0", "1440x900x24", "-nolisten", "tcp"])
+    server = subprocess.Popen(
+        ["Xvfb", DISPLAY, "-screen", "0", "1440x900x24", "-nolisten", "tcp", "-noreset"]
+    )
     try:
         time.sleep(1)
         yield
