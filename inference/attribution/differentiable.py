@@ -49,6 +49,8 @@ def rms_norms(model: nn.Module) -> list[Any]:
         kind = type(module)
         if "RMSNorm" not in kind.__name__ or "forward" in vars(module):
             continue
+        if not isinstance(getattr(module, "weight", None), Tensor):  # Gemma 3n has some without a scale
+            continue
         if kind not in same:
             same[kind] = _is_rms_norm(module)
         if same[kind]:
