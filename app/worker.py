@@ -22,9 +22,10 @@ from inference.running import RunHandle
 
 logger = logging.getLogger(__name__)
 
-#: Each frame costs the window some 3 ms of Python, during which a decode loop on a CPU has to wait for its
-#: turn.
-FRAME_SECONDS = 0.05
+#: Seconds between two frames, and the share of the GUI thread's time that they may take: while it runs
+#: Python, a decode loop has to wait for its turn.
+SHORTEST_FRAME, LONGEST_FRAME = 0.033, 0.1
+FRAME_SHARE = 0.05
 
 
 class SessionLike(Protocol):
@@ -104,6 +105,8 @@ class Worker(QObject):
         self._outbox: deque[Event] = deque()
         self._open: dict[int, RunHandle] = {}
         self._shown_at = 0.0
+        self._wait = SHORTEST_FRAME
+        self._processor_time = time.thread_time()
         self._frame = QTimer(self)
         self._frame.setSingleShot(True)
         self._frame.timeout.connect(self._flush)
@@ -152,7 +155,7 @@ class Worker(QObject):
 
     @Slot(bool)
     def _on_woken(self, at_once: bool) -> None:
-        wait = self._shown_at + FRAME_SECONDS - time.monotonic()
+        wait = self._shown_at + self._wait - time.monotonic()
         if at_once or wait <= 0:
             self._flush()
         elif not self._frame.isActive():
@@ -162,6 +165,8 @@ class Worker(QObject):
     def _flush(self) -> None:
         self._frame.stop()
         self._shown_at = time.monotonic()
+        busy, self._processor_time = self._processor_time, time.thread_time()
+        self._wait = frame_seconds(self._processor_time - busy)
         self._drain.wake_pending = False
         batch = tuple(self._outbox.popleft() for _ in range(len(self._outbox)))
         for event in batch:
@@ -169,6 +174,13 @@ class Worker(QObject):
                 self._open.pop(event.run_id, None)
         if batch:
             self.events.emit(batch)
+
+
+def frame_seconds(processor_time: float) -> float:
+    """How long to wait for the next frame when the last one took so much of the GUI thread's processor time,
+    in seconds.
+    """
+    return min(LONGEST_FRAME, max(SHORTEST_FRAME, processor_time / FRAME_SHARE))
 
 
 def _internal_failure(run_id: int, details: str) -> Failed:

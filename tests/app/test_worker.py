@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QObject, QThread, Slot
 
-from app.worker import Worker
+from app.worker import FRAME_SHARE, LONGEST_FRAME, SHORTEST_FRAME, Worker, frame_seconds
 from inference.events import (
     Cancelled,
     ControlsChanged,
@@ -245,3 +245,10 @@ def test_shutting_down_says_when_a_call_cannot_be_interrupted(fake_session: Any,
     assert not worker.shut_down(timeout=0.05)
     release.set()
     assert worker.shut_down()
+
+
+def test_frames_take_their_share_of_the_window_thread_and_no_more() -> None:
+    assert frame_seconds(0.0) == SHORTEST_FRAME
+    middle = FRAME_SHARE * (SHORTEST_FRAME + LONGEST_FRAME) / 2
+    assert frame_seconds(middle) * FRAME_SHARE == pytest.approx(middle)
+    assert frame_seconds(1.0) == LONGEST_FRAME
