@@ -106,12 +106,19 @@ def test_a_citation_leads_to_the_sentence_on_its_page(scripted: Scripted) -> Non
     assert answer.found
 
 
-def test_the_model_reads_the_shared_format(scripted: Scripted) -> None:
-    events = scripted.ask("What does a ticket cost?", "6 crowns [1]", limit=2)
+@pytest.mark.parametrize(
+    ("options", "style"),
+    [({}, prompting.AnswerStyle.SENTENCE), ({"whole_sentences": False}, prompting.AnswerStyle.SPAN)],
+)
+def test_the_model_reads_the_shared_format(
+    scripted: Scripted, options: dict[str, bool], style: prompting.AnswerStyle
+) -> None:
+    events = scripted.ask("What does a ticket cost?", "6 crowns [1]", limit=2, **options)
     sources = only(events, SourcesChosen).sources
     written = prompting.build_messages(
         "What does a ticket cost?",
         [prompting.Source(text=one.text, label=f"sample.pdf, page {one.page}") for one in sources],
+        style=style,
     )
     (request,) = scripted.prompts
     assert [(message.role, message.content) for message in request.messages] == [
