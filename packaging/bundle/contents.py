@@ -66,9 +66,9 @@ CUTS = (
         reason="tests",
     ),
     Cut(
-        name="Arrow Flight and Substrait",
-        pattern=r"libarrow_(flight|substrait|python_flight)|pyarrow/(_flight|_substrait|include/|tests/)",
-        reason="a network protocol and a query language that are not spoken here",
+        name="Arrow Flight",
+        pattern=r"libarrow_(flight|python_flight)|pyarrow/(_flight|include/|tests/)",
+        reason="a network protocol that is not spoken here",
     ),
     Cut(
         name="Qt Quick, QML, SQL, virtual keyboard",
