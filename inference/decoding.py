@@ -16,9 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from inference.captured.graphs import CaptureFailed
-from inference.control_changes import changes_between
 from inference.detokenizing import Detokenizer
-from inference.drafting import Draft, FirstOf
 from inference.engine import Engine, Reading
 from inference.errors import RunCancelled
 from inference.events import (
@@ -35,21 +33,23 @@ from inference.events import (
     Started,
     Token,
 )
-from inference.forward import KeyFactors
-from inference.healing import Healing, tokens_to_take_back
-from inference.kv_cache import cache_bytes
-from inference.lookup import Guesser, Lookup
-from inference.prefix import PositionScore
+from inference.generation.control_changes import changes_between
+from inference.generation.drafting import Draft, FirstOf
+from inference.generation.healing import Healing, tokens_to_take_back
+from inference.generation.lookup import Guesser, Lookup
+from inference.generation.prefix import PositionScore
+from inference.generation.random_stream import RandomStream
+from inference.generation.step_choice import steps_for
+from inference.generation.steps import PlainSteps, RunState, Steps
+from inference.generation.stopping import StopStrings
+from inference.inspection.scoring import scored_tokens
+from inference.passes.forward import KeyFactors
+from inference.passes.kv_cache import cache_bytes
+from inference.passes.steered_forward import prompt_factors
 from inference.prompts import Prompt, build_prompt
-from inference.random_stream import RandomStream
 from inference.running import RunHandle
 from inference.sampling import Draw, check_controls
-from inference.scoring import scored_tokens
-from inference.steered_forward import prompt_factors
 from inference.steering import combined, uncertainty_factors
-from inference.step_choice import steps_for
-from inference.steps import PlainSteps, RunState, Steps
-from inference.stopping import StopStrings
 
 
 def generate(

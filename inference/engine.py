@@ -18,10 +18,10 @@ from inference.captured import kernels
 from inference.captured.runner import StepRunner, why_not
 from inference.detokenizing import TokenTable
 from inference.events import MemoryUse, Progress
-from inference.forward import Forward, KeyFactors
-from inference.healing import ByteIndex
-from inference.kv_cache import cache_bytes
-from inference.prefix import Prefix, score_positions
+from inference.generation.healing import ByteIndex
+from inference.generation.prefix import Prefix, score_positions
+from inference.passes.forward import Forward, KeyFactors
+from inference.passes.kv_cache import cache_bytes
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

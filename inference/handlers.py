@@ -60,8 +60,8 @@ def load_draft(session: Session, request: LoadDraftRequest, handle: RunHandle) -
         InvalidRequest: It has another vocabulary.
     """
     from inference import loading
-    from inference.drafting import check_draft
     from inference.engine import Engine
+    from inference.generation.drafting import check_draft
 
     began = time.perf_counter()
     engine = session.require_engine()
@@ -136,7 +136,7 @@ def generate(session: Session, request: GenerateRequest, handle: RunHandle) -> I
 
 
 def score(session: Session, request: ScoreRequest, handle: RunHandle) -> Iterator[Event]:
-    """Probabilities of given text; see :func:`inference.scoring.score`."""
-    from inference import scoring
+    """Probabilities of given text; see :func:`inference.inspection.scoring.score`."""
+    from inference.inspection import scoring
 
     yield from scoring.score(session.require_engine(), request, handle)

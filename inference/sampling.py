@@ -1,7 +1,7 @@
 """Logits -> distribution -> token, and what is recorded of it; each control is its published definition.
 
 The order is raw -> penalties (logit bias, repetition, frequency, presence) -> temperature -> top-k -> top-p
--> min-p, which is transformers' order; the last four are in :mod:`inference.truncation`.
+-> min-p, which is transformers' order; the last four are in :mod:`inference.generation.truncation`.
 
 Sources: repetition penalty: Keskar et al. 2019, arXiv:1909.05858, section 4.1, as in transformers; frequency
 and presence penalties: OpenAI's API reference.
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from inference.errors import InvalidLogits, InvalidRequest
 from inference.events import SamplingControls
-from inference.random_stream import RandomStream
-from inference.truncation import GREEDY_BELOW, Shaped, certain, top, truncated
+from inference.generation.random_stream import RandomStream
+from inference.generation.truncation import GREEDY_BELOW, Shaped, certain, top, truncated
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Attention control: which tokens of the prompt later tokens listen to, and how much.
 
 A control is a character span and a factor (0 gone, 1 neutral, above 1 amplified). This module turns
-controls into one number a token, without torch; :mod:`inference.attention_masks` applies the numbers to a
-model.
+controls into one number a token, without torch; :mod:`inference.passes.attention_masks` applies the numbers
+to a model.
 
 **Log-additive** (the default) adds ``ln(factor)`` to the attention scores of a token's key column. After
 the softmax the token's weight is ``factor`` times what it was, relative to the others, whatever its score

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from inference.attention_masks import decoder_layers
+from inference.passes.attention_masks import decoder_layers
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from inference.attribution.passage import Passage, Region
 from inference.errors import InvalidRequest
 from inference.events import AttentionControl, ExplainRequest, ScoreRequest, TextSpan
+from inference.passes.steered_forward import prompt_factors
 from inference.prompts import Prompt, build_prompt
-from inference.steered_forward import prompt_factors
 from inference.steering import TokenSpan, is_neutral
 
 if TYPE_CHECKING:

@@ -20,7 +20,12 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache
 
-from inference.attention_masks import (
+from inference.attribution.differentiable import differentiable_layers, recomputed_layers
+from inference.attribution.prefix_layer import PrefixLayer
+from inference.attribution.softmax_taps import SoftmaxTaps
+from inference.errors import NotAvailable
+from inference.events import SteeringMode
+from inference.passes.attention_masks import (
     MaskLayout,
     Masks,
     attention_masks,
@@ -30,12 +35,7 @@ from inference.attention_masks import (
     scaled_keys,
     stack_owner,
 )
-from inference.attribution.differentiable import differentiable_layers, recomputed_layers
-from inference.attribution.prefix_layer import PrefixLayer
-from inference.attribution.softmax_taps import SoftmaxTaps
-from inference.errors import NotAvailable
-from inference.events import SteeringMode
-from inference.score_bias import biased_scores
+from inference.passes.score_bias import biased_scores
 from inference.steering import REMOVED
 
 

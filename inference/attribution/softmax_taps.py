@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_maps import attention_of, eager_attention
-from inference.attention_masks import decoder_layers
 from inference.errors import NotAvailable
+from inference.inspection.attention_maps import attention_of, eager_attention
+from inference.passes.attention_masks import decoder_layers
 
 #: Bytes of float32 that are worked on at once.
 _AT_ONCE = 2**28

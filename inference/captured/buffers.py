@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from inference.kv_cache import BufferedLayer
+from inference.passes.kv_cache import BufferedLayer
 
 #: The smallest number of positions that is reserved; buckets are this times a power of two.
 SMALLEST_BUCKET = 1024

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.events import SamplingControls, SteeringOptions
-from inference.random_stream import RandomStream
+from inference.generation.random_stream import RandomStream
 from inference.steering import log_bias
 
 #: Places in :attr:`ControlBuffers.numbers`.

@@ -12,8 +12,8 @@ from torch import Tensor
 from inference.captured.controls import ControlBuffers
 from inference.captured.sampling import Record, sample
 from inference.events import SamplingControls
+from inference.generation.random_stream import RandomStream
 from inference.kernels.compiler import KernelError, KernelUnavailable, Source, available
-from inference.random_stream import RandomStream
 
 _log = logging.getLogger(__name__)
 

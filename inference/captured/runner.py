@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inference.attention_masks import masks_in_layers
 from inference.captured.buffers import StepCache, scaled_updates
 from inference.captured.controls import STEP, ControlBuffers
 from inference.captured.draw_kernel import COUNT, draw_kernel
 from inference.captured.graphs import CaptureFailed, Graphs, Replay
 from inference.captured.sampling import Record, sample
 from inference.events import SteeringMode
-from inference.kv_cache import BufferedLayer, new_cache
+from inference.passes.attention_masks import masks_in_layers
+from inference.passes.kv_cache import BufferedLayer, new_cache
 from inference.steering import log_bias
 
 _log = logging.getLogger(__name__)

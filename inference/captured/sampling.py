@@ -1,8 +1,8 @@
 """Logits -> distribution -> token on the device, with nothing that the host has to look at in between.
 
-The same definitions as :mod:`inference.sampling` and :mod:`inference.truncation`, as one function of fixed
-shapes whose controls are tensors, so that it can be captured. Everything that is recorded of a step goes
-into one row of numbers (:class:`Record` says where).
+The same definitions as :mod:`inference.sampling` and :mod:`inference.generation.truncation`, as one
+function of fixed shapes whose controls are tensors, so that it can be captured. Everything that is
+recorded of a step goes into one row of numbers (:class:`Record` says where).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from inference.captured.controls import (
     ControlBuffers,
 )
 from inference.errors import InvalidLogits
-from inference.random_stream import exponentials
+from inference.generation.random_stream import exponentials
+from inference.generation.truncation import GREEDY_BELOW
 from inference.sampling import STAGES, Draw
-from inference.truncation import GREEDY_BELOW
 
 #: Numbers of a record before its columns: the two totals, the entropy, and five removed masses.
 _HEAD = 8

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.attention_masks import checked_layers, mask_layout
 from inference.captured.controls import ControlBuffers, own_bias
 from inference.captured.runner import GUESSED_ROWS, PLAIN_FORM, Form, StepRunner
+from inference.generation.steps import RunState
+from inference.passes.attention_masks import checked_layers, mask_layout
 from inference.sampling import Draw, History, Sampler, check_controls
-from inference.steps import RunState
 
 
 class CapturedSteps:

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def measure_perplexity(session: Session, request: PerplexityRequest, handle: RunHandle) -> Iterator[Event]:
     """The session's answer to a PerplexityRequest -> Progress ..., PerplexityMeasured."""
-    from inference import perplexity
+    from inference.inspection import perplexity
 
     yield from perplexity.measure(session.require_engine().loaded, request, handle)
 

@@ -32,7 +32,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import decoder_layers
 from inference.errors import NotAvailable
 from inference.kernels.attention import AttentionRule, DecodeAttention
 from inference.kernels.compiler import KernelError, KernelUnavailable, available
@@ -41,6 +40,7 @@ from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
 from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.trying import KEYS_DIFFER, try_layers
+from inference.passes.attention_masks import decoder_layers
 
 #: What a model or a kernel may fail with; a lack of memory is for the caller.
 _TRIAL_ERRORS = (KernelError, KernelUnavailable, RuntimeError, TypeError, ValueError)

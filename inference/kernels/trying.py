@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import attention_masks, mask_layout
 from inference.captured.buffers import StepCache
 from inference.errors import NotAvailable
 from inference.kernels.fused_layer import FusedLayer
 from inference.kernels.layer_parts import NotFusable
 from inference.kernels.norms import reference_rms_norm
+from inference.passes.attention_masks import attention_masks, mask_layout
 
 #: How far outputs and keys may be apart, by the norm of their difference over that of what a layer adds.
 #: Both ways round at each of some ten steps.

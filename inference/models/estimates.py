@@ -30,7 +30,7 @@ _COMFORTABLE = 0.8
 #: What libraries take when a model is first read on a CPU: their code, tables and threads' working memory.
 _CPU_LIBRARIES = 32 * 2**20
 
-#: Families whose single tokens are read by :mod:`inference.cpu_step`, by their classes.
+#: Families whose single tokens are read by :mod:`inference.passes.cpu_step`, by their classes.
 STEP_FAMILIES = frozenset(["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
 #: Models with more parameters than this get no copy of their weights for that: it is not worth the memory.
 LARGEST_COPY = 200_000_000
@@ -222,7 +222,7 @@ def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
 
 
 def copy_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
-    """Bytes of the float16 copy of the weights that steps on a CPU read (see :mod:`inference.cpu_step`)."""
+    """Bytes of the float16 weights that steps on a CPU read (see :mod:`inference.passes.cpu_step`)."""
     exact = stored_dtype(files) in ("bfloat16", "float16") and not stored_method(files.config)
     names = files.config.get("architectures") or ()
     if device != "cpu" or quantization != "none" or dtype != "float32" or not exact:

@@ -37,7 +37,7 @@ from inference.events import Finished, GenerateRequest, LoadRequest
 from inference.running import RunHandle
 from inference.session import Session
 import inference.attribution.methods, inference.documents.indexing, inference.documents.readers
-import inference.lens, inference.models.gguf_files, app.bootstrap
+import inference.inspection.lens, inference.models.gguf_files, app.bootstrap
 
 session = Session()
 for number, request in enumerate((

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
-from inference.forward import Forward
-from inference.kv_cache import can_crop, crop
 from inference.models.loaded_model import LoadedModel
+from inference.passes.forward import Forward
+from inference.passes.kv_cache import can_crop, crop
 
 SMALL: dict[str, Any] = {
     "vocab_size": 500,

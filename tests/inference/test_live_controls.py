@@ -24,8 +24,8 @@ from inference.events import (
     SteeringOptions,
     Token,
 )
-from inference.forward import Forward
 from inference.models.loaded_model import LoadedModel
+from inference.passes.forward import Forward
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 

@@ -24,9 +24,9 @@ from transformers import (
 
 from inference.errors import InvalidLogits, InvalidRequest
 from inference.events import SamplingControls
-from inference.random_stream import RandomStream
+from inference.generation.random_stream import RandomStream
+from inference.generation.truncation import top
 from inference.sampling import Draw, History, Sampler
-from inference.truncation import top
 
 CPU = torch.device("cpu")
 NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0}

@@ -12,8 +12,8 @@ import transformers
 from torch import Tensor
 from transformers import set_seed
 
-from inference.attention_maps import Thumbnails, attention_weights
 from inference.events import AttentionMap, AttentionRequest, AttentionStarted, Failed
+from inference.inspection.attention_maps import Thumbnails, attention_weights
 from inference.running import new_run_id
 from inference.session import Session
 

@@ -11,8 +11,8 @@ import transformers
 from torch import Tensor
 from transformers import DynamicCache, StaticCache, set_seed
 
-from inference.attention_masks import attention_masks, mask_layout, masks_in_layers, scaled_keys
 from inference.errors import NotAvailable
+from inference.passes.attention_masks import attention_masks, mask_layout, masks_in_layers, scaled_keys
 from inference.steering import REMOVED, log_bias
 
 FACTORS = (1.0, 0.1, 1.0, 4.0, 1.0, 0.0, 1.0, 0.5, 1.0, 1.0, 0.1, 1.0, 1.0, 2.0)

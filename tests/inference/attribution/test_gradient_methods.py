@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from inference.attention_masks import attention_masks, mask_layout
 from inference.attribution import (
     atman,
     coarse_to_fine,
@@ -23,6 +22,7 @@ from inference.attribution import (
 from inference.attribution.differentiable import fused_norm, rms_norms
 from inference.attribution.task import Task
 from inference.errors import NotAvailable, OutOfMemory
+from inference.passes.attention_masks import attention_masks, mask_layout
 from inference.steering import REMOVED
 
 

@@ -26,8 +26,8 @@ from inference.events import (
     SteeringOptions,
     Token,
 )
+from inference.generation.random_stream import RandomStream
 from inference.models.loaded_model import LoadedModel, release_memory
-from inference.random_stream import RandomStream
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from inference.captured.controls import STEP, ControlBuffers
 from inference.captured.sampling import Record, sample
 from inference.events import SamplingControls, SteeringOptions
-from inference.random_stream import RandomStream
+from inference.generation.random_stream import RandomStream
 from inference.sampling import Draw, History, Sampler
 
 CPU = torch.device("cpu")

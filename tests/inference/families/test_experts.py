@@ -99,7 +99,7 @@ def test_an_expert_that_is_off_is_one_whose_output_is_zero(
 
 def _last_matrix(case: Any, layer: int) -> list[torch.Tensor]:
     """What a layer's experts end with: all of them in one tensor."""
-    from inference.attention_masks import decoder_layers
+    from inference.passes.attention_masks import decoder_layers
 
     named = dict(decoder_layers(case.original)[layer].named_parameters())
     ends = ("experts.down_proj", "experts.down_proj_bias", "experts.mlp.w2")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from inference.attention_masks import decoder_layers
 from inference.events import AttentionControl, ExplainRequest, Explanation, SteeringOptions
+from inference.passes.attention_masks import decoder_layers
 from inference.running import new_run_id
 
 Unless = Callable[[Callable[[], Any]], Any]

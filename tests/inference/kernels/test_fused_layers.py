@@ -13,13 +13,13 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from inference.attention_masks import attention_masks, mask_layout
 from inference.captured.buffers import StepCache, scaled_updates
 from inference.kernels import fused_layers
 from inference.kernels.compiler import KernelError
 from inference.kernels.fused_layer import FusedLayer
 from inference.kernels.fused_layers import FusedLayers, install
 from inference.kernels.trying import try_layers
+from inference.passes.attention_masks import attention_masks, mask_layout
 
 SHAPE = {
     "vocab_size": 61,

@@ -10,11 +10,11 @@ import torch
 import transformers
 from torch import Tensor
 
-from inference.attention_masks import attention_masks, mask_layout
 from inference.bench.random_models import random_model
 from inference.captured.buffers import StepCache
 from inference.kernels import linears
 from inference.kernels.fused_layers import install
+from inference.passes.attention_masks import attention_masks, mask_layout
 
 pytestmark = [
     pytest.mark.gpu,

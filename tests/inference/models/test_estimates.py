@@ -15,11 +15,11 @@ from inference import machine
 from inference.catalog import find_model, inspect
 from inference.errors import NotAvailable, OutOfMemory
 from inference.events import InspectRequest
-from inference.forward import Forward
 from inference.models import architecture, estimates
 from inference.models.describing import describe
 from inference.models.loaded_model import LoadedModel, returning_heap
 from inference.models.quantization import check_quantization
+from inference.passes.forward import Forward
 
 from .conftest import FAMILIES, random_model, save_tokenizer
 

@@ -15,9 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import perplexity
 from inference.errors import EmptyPrompt, InvalidRequest, RunCancelled
 from inference.events import PerplexityMeasured, PerplexityRequest, Progress
+from inference.inspection import perplexity
 from inference.models.loaded_model import LoadedModel
 from inference.running import RunHandle
 

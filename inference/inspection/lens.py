@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import decoder_layers, stack_owner
 from inference.errors import InvalidRequest, NotAvailable
 from inference.events import Event, LensRequest, LensRow, LensStarted, ScoreRequest
+from inference.passes.attention_masks import decoder_layers, stack_owner
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from inference.engine import Reading
 from inference.events import SamplingControls
-from inference.lookup import Ahead, Guesser, can_take_back
-from inference.random_stream import RandomStream
+from inference.generation.lookup import Ahead, Guesser, can_take_back
+from inference.generation.random_stream import RandomStream
 from inference.sampling import Draw, History, Sampler
 
 

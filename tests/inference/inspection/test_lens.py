@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from inference.errors import NotAvailable
 from inference.events import Failed, LensRequest, LensRow, LensStarted
-from inference.lens import OutputHead, look, residual_states
+from inference.inspection.lens import OutputHead, look, residual_states
 from inference.running import new_run_id
 from inference.session import Session
 
@@ -86,7 +86,7 @@ def test_positions_in_chunks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     model = model_of("Llama")
     states = residual_states(model, IDS, [1], range(len(IDS)))[1]
     whole = look(OutputHead(model), states, [5] * len(IDS))
-    monkeypatch.setattr("inference.lens._AT_ONCE", 97 * 2)
+    monkeypatch.setattr("inference.inspection.lens._AT_ONCE", 97 * 2)
     pieces = look(OutputHead(model), states, [5] * len(IDS))
     assert (pieces.top_ids, pieces.ranks) == (whole.top_ids, whole.ranks)
     assert pieces.entropies == pytest.approx(whole.entropies, abs=1e-5)

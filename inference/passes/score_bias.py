@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from inference.attention_masks import decoder_layers
+from inference.passes.attention_masks import decoder_layers
 
 
 class _BiasedScores(TorchFunctionMode):

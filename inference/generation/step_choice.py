@@ -9,7 +9,7 @@ from torch import Tensor
 from inference.captured.graphs import CaptureFailed
 from inference.captured.steps import CapturedSteps
 from inference.engine import Engine
-from inference.steps import PlainSteps, RunState, Steps
+from inference.generation.steps import PlainSteps, RunState, Steps
 
 _log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any
 from inference.detokenizing import TokenTable
 from inference.engine import Engine, Reading
 from inference.events import Candidate, Event, Finished, PromptScored, ScoredToken, ScoreRequest, Seconds
-from inference.forward import KeyFactors
-from inference.prefix import PositionScore, Prefix
+from inference.generation.prefix import PositionScore, Prefix
+from inference.passes.forward import KeyFactors
+from inference.passes.steered_forward import prompt_factors
 from inference.prompts import Prompt, build_prompt
 from inference.running import RunHandle
-from inference.steered_forward import prompt_factors
 
 
 def score(engine: Engine, request: ScoreRequest, handle: RunHandle) -> Generator[Event, Any, None]:

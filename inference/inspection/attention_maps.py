@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from inference.attention_masks import decoder_layers, mask_layout
 from inference.errors import InvalidRequest, NotAvailable
 from inference.events import AttentionMap, AttentionRequest, AttentionStarted, Event, ScoreRequest
+from inference.passes.attention_masks import decoder_layers, mask_layout
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

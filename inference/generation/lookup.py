@@ -15,7 +15,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from inference.kv_cache import BufferedLayer, EngineCache, RecomputingCache
+from inference.passes.kv_cache import BufferedLayer, EngineCache, RecomputingCache
 
 #: Guesses checked at once: bitsandbytes' 4-bit kernels slow down beyond five rows.
 GUESSES = 4

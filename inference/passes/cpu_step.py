@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
 from transformers.cache_utils import Cache
 
-from inference.kv_cache import BufferedLayer, crop
 from inference.models.estimates import LARGEST_COPY, STEP_FAMILIES
+from inference.passes.kv_cache import BufferedLayer, crop
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache, PreTrainedModel
 
-from inference.kv_cache import BufferedLayer, cache_bytes, can_crop, crop, new_cache
+from inference.passes.kv_cache import BufferedLayer, cache_bytes, can_crop, crop, new_cache
 
 STEPS = st.lists(st.tuples(st.integers(1, 400), st.integers(0, 30)), min_size=1, max_size=6)
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from inference.detokenizing import TokenTable
 from inference.events import BoundaryRequest, Event, Failed, GenerateRequest, HealingBoundary, Started, Token
-from inference.healing import ByteIndex, tokens_to_take_back
+from inference.generation.healing import ByteIndex, tokens_to_take_back
 from inference.running import new_run_id
 from inference.session import Session
 

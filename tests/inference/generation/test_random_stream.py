@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from scipy import stats
 
-from inference.random_stream import GAMMA, exponentials, key_of
+from inference.generation.random_stream import GAMMA, exponentials, key_of
 
 KEY = key_of(5)
 

@@ -10,7 +10,7 @@ import torch
 from inference.attribution.reader import Reader
 from inference.errors import EmptyPrompt
 from inference.events import BoundaryRequest, Candidate, Event, HealingBoundary, ScoreRequest
-from inference.healing import Healing, tokens_to_take_back
+from inference.generation.healing import Healing, tokens_to_take_back
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

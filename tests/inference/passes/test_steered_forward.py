@@ -10,8 +10,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, set_seed
 
 from inference.errors import InvalidRequest
 from inference.events import AttentionControl, SteeringOptions
+from inference.passes.steered_forward import prompt_factors, steered
 from inference.related_tokens import neighbours
-from inference.steered_forward import prompt_factors, steered
 
 IDS = [1, 5, 9, 7, 9, 4]
 

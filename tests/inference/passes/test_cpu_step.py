@@ -18,10 +18,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from inference import cpu_step as module
-from inference.cpu_step import cpu_step
-from inference.forward import Forward
 from inference.models.loaded_model import LoadedModel
+from inference.passes import cpu_step as module
+from inference.passes.cpu_step import cpu_step
+from inference.passes.forward import Forward
 
 SMALL: dict[str, Any] = {
     "vocab_size": 97,

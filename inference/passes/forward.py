@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
-from inference.attention_masks import mask_layout
-from inference.cpu_step import cpu_step
 from inference.errors import NotAvailable
 from inference.events import SteeringOptions
-from inference.kv_cache import EngineCache, RecomputingCache, new_cache
-from inference.steered_forward import steered
+from inference.passes.attention_masks import mask_layout
+from inference.passes.cpu_step import cpu_step
+from inference.passes.kv_cache import EngineCache, RecomputingCache, new_cache
+from inference.passes.steered_forward import steered
 from inference.steering import is_neutral
 
 if TYPE_CHECKING:

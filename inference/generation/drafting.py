@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from inference.engine import Engine, Reading
 from inference.errors import InvalidRequest
 from inference.events import SamplingControls
-from inference.lookup import GUESSES, Guesser, can_take_back
-from inference.random_stream import RandomStream
+from inference.generation.lookup import GUESSES, Guesser, can_take_back
+from inference.generation.random_stream import RandomStream
+from inference.generation.step_choice import steps_for
+from inference.generation.steps import RunState, Steps
 from inference.running import RunHandle
-from inference.step_choice import steps_for
-from inference.steps import RunState, Steps
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel

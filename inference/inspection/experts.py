@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import decoder_layers
 from inference.errors import InvalidRequest, NotAvailable
 from inference.events import (
     Event,
@@ -27,6 +26,7 @@ from inference.events import (
     ScoreRequest,
 )
 from inference.models.architecture import expert_counts
+from inference.passes.attention_masks import decoder_layers
 from inference.running import RunHandle
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from inference.kv_cache import EngineCache, can_crop, crop
+from inference.passes.kv_cache import EngineCache, can_crop, crop
 
 
 @dataclass(frozen=True, slots=True)

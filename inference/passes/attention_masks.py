@@ -42,7 +42,7 @@ class MaskLayout:
     ``chunk`` is the length of the blocks that "chunked_attention" is confined to. ``layer_kinds`` has one
     name a layer. ``recurrent`` says that some layers carry a state instead of keys, so that a prefix
     cannot be cut short. ``own_masks`` says that the model makes its masks itself
-    (:mod:`inference.score_bias`).
+    (:mod:`inference.passes.score_bias`).
     """
 
     windows: tuple[tuple[str | None, int | None], ...]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference.random_stream import RandomStream
+from inference.generation.random_stream import RandomStream
 
 #: Sizes of the top windows that are tried before the whole vocabulary is sorted.
 _WINDOWS = (64, 512, 4096)

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.attention_masks import (
+from inference.events import AttentionControl, SteeringOptions
+from inference.passes.attention_masks import (
     Masks,
     attention_masks,
     checked_layers,
@@ -29,9 +30,8 @@ from inference.attention_masks import (
     masks_in_layers,
     scaled_keys,
 )
-from inference.events import AttentionControl, SteeringOptions
+from inference.passes.score_bias import biased_scores
 from inference.related_tokens import with_neighbours
-from inference.score_bias import biased_scores
 from inference.steering import TokenSpan, is_neutral, key_bias, token_factors
 
 

@@ -1,0 +1,1 @@
+"""Looking inside a model or a text without generating: lens, attention, experts, probabilities."""
