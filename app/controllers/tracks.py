@@ -140,14 +140,16 @@ class TracksController(QObject):
     @Slot(object, object)
     def _on_prompt_scored(self, task: Task, scored: PromptScored) -> None:
         before = [message.id for message in self._history.ancestors(task.message)[:-1]]
-        self._deal(scored, tuple(before))
+        self._deal(scored, tuple(before), ending=task.beginning.text)
 
-    def _deal(self, scored: PromptScored, path: tuple[int, ...]) -> None:
-        """Give each message of the path its part of the tokens, unless it has exact ones of its own."""
+    def _deal(self, scored: PromptScored, path: tuple[int, ...], *, ending: str = "") -> None:
+        """Give each message of the path its part of the tokens, unless it has exact ones of its own; those of
+        ``ending``, the reply's beginning, are nobody's.
+        """
         if not all(number in self._transcript for number in path):
             return
         messages = [self._transcript.message(number) for number in path]
-        tracks = split_prompt(scored.tokens, [message.text for message in messages])
+        tracks = split_prompt(scored.tokens, [message.text for message in messages], ending=ending)
         for number, message, track in zip(path, messages, tracks, strict=True):
             if len(track) and not _generated(message):
                 self._transcript.set_track(number, track)

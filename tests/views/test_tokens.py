@@ -125,6 +125,11 @@ class TestSplittingAPrompt:
         assert len(tracks[0]) == 0
         assert len(tracks[1]) == 2
 
+    def test_the_beginning_of_the_reply_is_nobodys(self) -> None:
+        words = ["<s>", "Hi", "<e>", "bot:", "It", " is"]
+        (track,) = split_prompt([scored(word) for word in words], ["Hi"], ending="It is")
+        assert [token.text for token in track.tokens] == ["<s>", "Hi", "<e>", "bot:"]
+
     def test_nothing_found_is_no_error(self) -> None:
         assert [len(track) for track in split_prompt([scored("x")], ["y", ""])] == [0, 0]
         assert split_prompt([], []) == []

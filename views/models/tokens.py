@@ -170,7 +170,9 @@ def token_label(token: AnyToken) -> str:
     return " ".join(f"{byte:02X}" for byte in token.data) or f"#{token.id}"
 
 
-def split_prompt(tokens: Sequence[ScoredToken], contents: Sequence[str]) -> list[TokenTrack]:
+def split_prompt(
+    tokens: Sequence[ScoredToken], contents: Sequence[str], *, ending: str = ""
+) -> list[TokenTrack]:
     """Deal out a prompt's tokens to the messages whose contents stand in it.
 
     Each message gets the tokens from the end of the message before it to the end of its own content, so the
@@ -181,11 +183,13 @@ def split_prompt(tokens: Sequence[ScoredToken], contents: Sequence[str]) -> list
     Args:
         tokens: all tokens of the prompt, as in ``PromptScored``.
         contents: the messages' texts, in order.
+        ending: what stands at the prompt's end behind all of them and is none of theirs: the beginning of
+            the reply that is to be continued.
 
     Returns:
         One track for each content.
     """
-    whole = TokenTrack(tokens)
+    whole = _without_ending(TokenTrack(tokens), ending)
     text = whole.text
     tracks = [TokenTrack() for _ in contents]
     position = first = 0
@@ -206,6 +210,13 @@ def split_prompt(tokens: Sequence[ScoredToken], contents: Sequence[str]) -> list
     for (number, start, content_start), end in zip(found, ends, strict=True):
         tracks[number] = TokenTrack(whole.tokens[start:end], origin=whole.start(start) - content_start)
     return tracks
+
+
+def _without_ending(track: TokenTrack, ending: str) -> TokenTrack:
+    """The track without the tokens that spell ``ending``, if it ends so."""
+    text = track.text
+    first = track.at_offset(len(text) - len(ending)) if ending and text.endswith(ending) else None
+    return track if first is None else TokenTrack(track.tokens[:first])
 
 
 def _find(text: str, content: str, position: int) -> tuple[int, int]:
