@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from math import floor
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ from views.models.focus import FocusModel, MessageId
 from views.models.transcript import Mark, ShownMessage, TranscriptModel
 from views.reading_column import BETWEEN, PADDING, Item, Piece, ReadingColumn
 from views.reading_overlay import ReadingOverlay
-from views.reading_paint import paint_frame, paint_mark
+from views.reading_paint import paint_frame, paint_marks
 from views.theme import READING, TEXT_COLUMNS, Theme
 
 MARGIN = 32
@@ -397,8 +397,9 @@ class ReadingArea(QAbstractScrollArea):
                 painter.translate(self.left(item), y)
                 self.paint_piece(painter, item, piece, clip)
                 painter.restore()
-        for mark, place in self.marks():
-            paint_mark(painter, self.theme, mark, place, rect, self.viewport().width())
+        for place, line in groupby(self.marks(), key=lambda found: found[1]):
+            marks = [mark for mark, _ in line]
+            paint_marks(painter, self.theme, marks, place, rect, self.viewport().width())
         painter.end()
 
     def marks(self) -> Iterator[tuple[Mark, QRectF]]:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
 from inference.events import SamplingControls
 from views.distribution_plot import DistributionPlot
 from views.legend import Legend, LegendItem
-from views.models.candidates import StepModel, visible_token
+from views.models.candidates import StepModel, token_name
 from views.models.controls import CONTROL_SPECS, ControlsModel
 from views.models.settings import SettingsModel
 from views.panel_parts import EmptyPage, LiveLine, ScrollPage, heading
@@ -137,4 +137,4 @@ class SamplingPanel(ScrollPage):
         self._plot_pages.setCurrentIndex(1 if shown else 0)
         if token is not None:
             which = "Token" if self._step.pinned else "Newest token"
-            self._step_title.set_text(f"{which} {token.index + 1}: {visible_token(token.text, token.id)}")
+            self._step_title.set_text(f"{which} {token.index + 1}: {token_name(token)}")

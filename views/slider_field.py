@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QDoubleSpinBox,
@@ -121,7 +121,9 @@ class SliderField(QWidget):
     def _lay_out(self) -> None:
         self.slider.setMinimumWidth(12 * GRID)
         self.reset_button.setFixedSize(6 * GRID, 6 * GRID)
-        self.label.setFixedWidth(self.fontMetrics().horizontalAdvance("Repetition penalty") + 8)
+        widest = QFont(self.font())
+        widest.setWeight(QFont.Weight.DemiBold)
+        self.label.setFixedWidth(QFontMetrics(widest).horizontalAdvance("Repetition penalty") + 8)
         self.number.setFixedWidth(self.fontMetrics().horizontalAdvance("131072") + 5 * GRID)
         policy = self.reset_button.sizePolicy()
         policy.setRetainSizeWhenHidden(True)

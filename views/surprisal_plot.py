@@ -17,7 +17,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
-from views.models.candidates import visible_token
+from views.models.candidates import token_name
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.tokens import FULL_SCALE, AnyToken, prominence, surprisal
 from views.models.transcript import TranscriptModel
@@ -271,7 +271,7 @@ class _Bars(QWidget):
     def _words(self, index: int) -> str:
         token = self.tokens[index]
         value = surprisal(token)
-        name = f"{index + 1}. {visible_token(token.text, token.id)}"
+        name = f"{index + 1}. {token_name(token)}"
         if value is None:
             return f"{name}: nothing comes before it, so it was not predicted"
         return f"{name}: {value:.2f} nats, probability {math.exp(-value):.2%}"

@@ -12,7 +12,7 @@ from inference.events import Candidate
 from views.candidate_table import CandidateTable
 from views.color_legend import ColorLegend
 from views.legend import Legend, LegendItem
-from views.models.candidates import CandidatesModel, TokenPlace, format_probability, visible_token
+from views.models.candidates import CandidatesModel, TokenPlace, format_probability, token_name
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.running_perplexity import RunningPerplexity
 from views.models.tokens import surprisal
@@ -221,8 +221,8 @@ class TokenPanel(QStackedWidget):
             return
         token = place.token
         known = token.raw_logprob is not None
-        self._name.setText(visible_token(token.text, token.id))
-        self._name.setAccessibleName(f"Token {token.text!r}")
+        self._name.setText(token_name(token))
+        self._name.setAccessibleName(f"Token {token.text or token_name(token)!r}")
         parts = self._parts(place)
         place_words = f"token {place.index + 1}"
         if len(parts) > 1:

@@ -11,8 +11,9 @@ from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QToolButton
 
 from views.models.focus import TokenSpan
 from views.models.tokens import TokenTrack
-from views.models.transcript import ReplyStats, ShownMessage
+from views.models.transcript import Mark, ReplyStats, ShownMessage
 from views.reading_column import Piece, ReadingColumn
+from views.reading_paint import margin_words
 from views.transcript import BlockPiece, TranscriptView
 
 LONG = "\n\n".join(f"Paragraph {number} has some words in it." for number in range(200))
@@ -312,6 +313,12 @@ def test_a_changed_control_is_marked_beside_its_token(shown: Any, view: Any, rep
     second = view.column.item("r").pieces[1]
     assert mark.text == "temperature 0.7 → 1.2"
     assert rect.top() >= view.column.item("r").top + second.top - view.scrolled
+
+
+def test_a_control_that_moved_on_and_on_is_told_once_a_line() -> None:
+    moves = [Mark(3, "temperature 0.7 → 0.9"), Mark(4, "temperature 0.9 → 1.2"), Mark(5, "top k 0 → 40")]
+    assert margin_words(moves) == ["temperature 0.7 → 1.2", "top k 0 → 40"]
+    assert margin_words(moves[::2]) == ["temperature 0.7 → 0.9", "top k 0 → 40"]
 
 
 def test_the_reader_keeps_the_place_when_the_window_becomes_narrower(

@@ -11,6 +11,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 
 from inference.events import Candidate, ScoredToken, Stage, Token
 from views.models.focus import FocusModel, MessageId
+from views.models.tokens import AnyToken, token_label
 from views.models.transcript import TranscriptModel
 
 _Index = QModelIndex | QPersistentModelIndex
@@ -23,6 +24,11 @@ def visible_token(text: str, token_id: int) -> str:
     if not text:
         return f"<{token_id}>"
     return "".join(_VISIBLE.get(char, char if char.isprintable() else f"\\u{ord(char):04x}") for char in text)
+
+
+def token_name(token: AnyToken) -> str:
+    """A recorded token on one line: its visible text, or what is known of it without one."""
+    return visible_token(token.text, token.id) if token.text else token_label(token)
 
 
 class Column(IntEnum):

@@ -286,6 +286,12 @@ def test_nothing_is_cut_off_at_the_inspectors_usual_width(panel: SamplingPanel) 
     assert panel.widget().minimumSizeHint().width() <= panel.viewport().width()
 
 
+def test_the_name_of_a_control_that_is_not_neutral_fits(panel: SamplingPanel) -> None:
+    for field in panel.fields.values():
+        field.set_value(field.spec.neutral + 1)
+        assert field.label.sizeHint().width() <= field.label.width(), field.label.text()
+
+
 def test_a_token_is_found_by_its_text_and_biased(
     panel: SamplingPanel, controls: ControlsModel, qtbot: QtBot
 ) -> None:
