@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", choices=sorted(SHAPES), help="random weights of this shape, no --model")
     parser.add_argument("--context", type=int, nargs="+", metavar="N", help="prompt lengths, on a GPU")
     parser.add_argument("--reference-tokens", type=int, default=48, metavar="N", help="of generate, on a GPU")
+    parser.add_argument("--reference-rounds", type=int, default=3, metavar="N", help="of generate, on a GPU")
     parser.add_argument("--live", action="store_true", help="also with controls moved, on a GPU")
     parser.add_argument(
         "--threads", type=int, default=None, metavar="N", help="CPU threads; default: as the app"

@@ -39,7 +39,7 @@ def measure(loaded: LoadedModel, arguments: argparse.Namespace, build_seconds: f
     for prompt_tokens in arguments.context or [arguments.prompt_tokens]:
         torch.cuda.reset_peak_memory_stats()
         ids = _ids(loaded, prompt_tokens)
-        reference = generate_speed(loaded, ids, arguments) if arguments.reference_tokens else None
+        reference = generate_speeds(loaded, ids, arguments) if arguments.reference_tokens else []
         session = Session()
         session.engine = Engine(loaded)
         print_json(_line(session, ids, arguments, bandwidth, reference) | {"build_seconds": build_seconds})
@@ -52,15 +52,16 @@ def _line(
     ids: list[int],
     arguments: argparse.Namespace,
     bandwidth: float,
-    reference: float | None,
+    reference: list[float],
 ) -> dict[str, Any]:
     import torch
 
     engine = session.require_engine()
     loaded = engine.loaded
-    _decode(session, ids, replace(_controls(arguments), max_new_tokens=8), arguments)  # captures
+    first = _decode(session, ids, replace(_controls(arguments), max_new_tokens=8), arguments)  # captures
     runs = [_decode(session, ids, _controls(arguments), arguments) for _ in range(arguments.rounds)]
     speed = statistics.median(run["tokens_per_second"] for run in runs)
+    generate = statistics.median(reference) if reference else None
     weights, cache = bytes_a_token(loaded, len(ids) + arguments.new_tokens // 2)
     floor = (weights + cache) / bandwidth
     result = {
@@ -78,13 +79,16 @@ def _line(
         "tokens_per_second": round(speed, 1),
         "spread": [round(run["tokens_per_second"], 1) for run in runs],
         "ms_a_step": round(1e3 / speed, 3),
-        "prefill_seconds": round(runs[0]["prefill"], 3),
+        "first_prefill_seconds": round(first["prefill"], 3),
+        "prefill_seconds": prefill_seconds(session, ids, arguments),
         "copy_bytes_per_second": round(bandwidth),
         "bytes_a_token": {"weights": weights, "kv_cache": cache},
         "floor_ms": round(1e3 * floor, 3),
         "share_of_floor": round(floor * speed, 3),
-        "generate_tokens_per_second": reference and round(reference, 1),
-        "ratio_to_generate": reference and round(speed / reference, 2),
+        "generate_tokens_per_second": generate and round(generate, 1),
+        "generate_spread": [round(each, 1) for each in reference],
+        "ratio_to_generate": generate and round(speed / generate, 2),
+        "host_launch_microseconds": round(launch_microseconds(), 2),
         "peak_gpu_bytes": torch.cuda.max_memory_allocated(),
         "memory": runs[-1]["memory"],
     }
@@ -142,6 +146,15 @@ def _decode(
     raise AssertionError("the run had no end")
 
 
+def prefill_seconds(session: Session, ids: list[int], arguments: argparse.Namespace) -> list[float]:
+    """Seconds from the request to the first token's logits, nothing reused: three times."""
+    engine, found = session.require_engine(), []
+    for _ in range(3):
+        engine.prefix = None
+        found.append(_decode(session, ids, replace(_controls(arguments), max_new_tokens=1), arguments))
+    return [round(each["prefill"], 4) for each in found]
+
+
 def _device_times(engine: Engine, count: int = 50) -> dict[str, float]:
     """Milliseconds that the device needs to read a token and to draw one, back to back."""
     import torch
@@ -194,8 +207,9 @@ def _live(session: Session, ids: list[int], arguments: argparse.Namespace) -> di
     return found
 
 
-def generate_speed(loaded: LoadedModel, ids: list[int], arguments: argparse.Namespace) -> float:
-    """Tokens a second of transformers' own loop; its prefill is timed by itself and taken off."""
+def generate_speeds(loaded: LoadedModel, ids: list[int], arguments: argparse.Namespace) -> list[float]:
+    """Tokens a second of transformers' own loop, of each round: the tokens behind the first one, so that the
+    prompt's share is taken off."""
     import torch
 
     model: Any = loaded.model
@@ -220,10 +234,31 @@ def generate_speed(loaded: LoadedModel, ids: list[int], arguments: argparse.Name
         assert out.shape[1] == len(ids) + count
         return time.perf_counter() - began
 
-    seconds(2)
-    first = seconds(1)
+    seconds(8)  # libraries load their kernels, allocators fill
     count: int = arguments.reference_tokens
-    return (count - 1) / (seconds(count) - first)
+    found = []
+    for _ in range(arguments.reference_rounds):
+        first = seconds(1)
+        found.append((count - 1) / (seconds(count) - first))
+    return found
+
+
+def launch_microseconds() -> float:
+    """What the host needs to enqueue one small operation of torch: tells a busy host from a quiet one."""
+    import torch
+
+    x = torch.zeros(1, device="cuda")
+    for _ in range(200):
+        x.add_(1)
+    torch.cuda.synchronize()
+    rounds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for _ in range(500):
+            x.add_(1)
+        rounds.append((time.perf_counter() - began) / 500)
+        torch.cuda.synchronize()
+    return 1e6 * statistics.median(rounds)
 
 
 def copy_bandwidth() -> float:
