@@ -178,7 +178,8 @@ class FakeSession:
         if request.score_prompt:
             yield PromptScored(run_id=run_id, tokens=self.score(request))
         made: list[str] = []
-        for index, piece in enumerate(self.reply_pieces):
+        # Like the engine: counted from the beginning of the reply, which may have been given.
+        for index, piece in enumerate(self.reply_pieces, start=len(request.reply_ids)):
             if self.stepwise:
                 self.wait_for_step(handle)
             handle.check()

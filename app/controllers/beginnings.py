@@ -95,9 +95,10 @@ def _with_held_text(tokens: Sequence[Token]) -> tuple[Token, ...]:
 
 def _beginning(text: str, tokens: tuple[Token, ...]) -> Beginning:
     exact = "".join(token.text for token in tokens) == text and not _owed(tokens)
+    exact = exact and all(token.id >= 0 for token in tokens)  # a server may keep its numbers to itself
     return Beginning(text=text, tokens=tokens, ids=tuple(token.id for token in tokens) if exact else ())
 
 
-def renumbered(token: Token, offset: int) -> Token:
-    """A token counted from the beginning of the reply instead of from the beginning of the run."""
-    return replace(token, index=token.index + offset) if offset else token
+def renumbered(token: Token, shift: int) -> Token:
+    """A token whose number is so much higher."""
+    return replace(token, index=token.index + shift) if shift else token

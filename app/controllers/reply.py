@@ -66,6 +66,7 @@ class ReplyWriter(QObject):
         self._history = history
         self._transcript = transcript
         self._offset = len(beginning.tokens)
+        self._shift: int | None = None
         self._text = beginning.text
         self._marks = list(history.marks(message))
         self._unsaved: list[Token] = []
@@ -82,8 +83,15 @@ class ReplyWriter(QObject):
         return (self.new_tokens - 1) / (self._last_at - self.first_token_at)
 
     def take(self, events: tuple[Event, ...]) -> None:
-        """Take what the engine said in one frame."""
-        tokens = [renumbered(event, self._offset) for event in events if isinstance(event, Token)]
+        """Take what the engine said in one frame.
+
+        The engine counts tokens from the beginning of the reply as it reads it. Here they are counted from
+        the first one that has a record: behind those that are kept, whatever text is before them.
+        """
+        counted = next((event for event in events if isinstance(event, Token | ControlsChanged)), None)
+        if self._shift is None and counted is not None:
+            self._shift = self._offset - counted.index
+        tokens = [renumbered(event, self._shift or 0) for event in events if isinstance(event, Token)]
         if tokens:
             self._grow(tokens)
         for event in events:
@@ -116,7 +124,7 @@ class ReplyWriter(QObject):
         elif isinstance(event, PromptScored):
             self.prompt_scored.emit(event)
         elif isinstance(event, ControlsChanged):
-            change = replace(event, index=event.index + self._offset)
+            change = replace(event, index=event.index + (self._shift or 0))
             self._marks.append(change)
             for mark in marks_of([change]):
                 self._transcript.add_mark(self.message, mark.token_index, mark.text)

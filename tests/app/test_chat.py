@@ -282,7 +282,7 @@ def test_branching_from_a_candidate_keeps_the_tokens_before_it_and_begins_with_i
     app.done()
     assert app.asked.reply_ids == (100, 101, 102, 303)
     assert app.reply.text == "It is the rival Volga"
-    assert [token.id for token in app.reply.track.tokens] == [100, 101, 102, 303, 100]
+    assert [token.id for token in app.reply.track.tokens] == [100, 101, 102, 303, 104]
     assert app.reply.branch_count == 2
     stored = app.history.reply(app.reply.id).tokens
     assert [(t.index, t.text) for t in stored][3:] == [(3, " rival"), (4, " Volga")]
@@ -318,6 +318,19 @@ def test_a_control_moved_in_mid_reply_acts_on_the_next_token_and_is_marked(app: 
     assert [(m.index, m.changes) for m in app.history.marks(app.reply.id)] == [
         (2, (("temperature", "0.25", "0.75"),))
     ]
+
+
+def test_in_a_continued_reply_a_change_is_marked_where_it_acts(app: App) -> None:
+    app.say("Hot?")
+    app.session.stepwise = True
+    app.chat.continue_reply(app.reply.id)
+    app.session.step(1)
+    app.qtbot.waitUntil(lambda: len(app.reply.track) == 6)
+    app.controls.set_value("temperature", 0.75)
+    app.session.step(4)
+    app.done()
+    assert [mark.token_index for mark in app.reply.marks] == [6]
+    assert [token.index for token in app.history.reply(app.reply.id).tokens] == list(range(10))
 
 
 def test_another_conversation_can_be_read_while_a_reply_is_written(app: App) -> None:
