@@ -75,7 +75,7 @@ def tokens(visit: Visit) -> None:
     token = reply(visit).track[number]
     visit.app.models.focus.set_focus(TokenSpan(reply(visit).id, number, number + 1))
     visit.check(visit.app.models.candidates.rowCount() >= 2, "the token has candidates")
-    total = sum(c.sampled_prob for c in token.candidates)
+    total = sum(c.sampled_prob or 0.0 for c in token.candidates)
     visit.note(token=token.text, candidates=len(token.candidates), sampled_mass=round(total, 4))
     visit.shoot()
 
@@ -85,7 +85,7 @@ def branch(visit: Visit) -> None:
     before = reply(visit)
     number = undecided(before)
     place = before.track[number]
-    ranked = sorted(place.candidates, key=lambda c: -c.raw_logprob)
+    ranked = sorted(place.candidates, key=lambda c: -c.logprob)
     row = next(row for row, candidate in enumerate(ranked) if candidate.id != place.id)
     visit.app.models.controls.set_controls(SamplingControls(temperature=0.7, seed=7, max_new_tokens=60))
     visit.app.widgets.intents.candidate_requested.emit(before.id, number, row)

@@ -157,6 +157,57 @@ class PasswordNeeded(InferenceError):
     default_hint = "Type the document's password."
 
 
+class ServerUnreachable(InferenceError):
+    """No connection to a server could be made, or it broke off."""
+
+    kind = "server-unreachable"
+    default_hint = "Check that the server runs, and its address."
+
+
+class ServerTimeout(InferenceError):
+    """A server took too long."""
+
+    kind = "server-timeout"
+    default_hint = "Try again, or give the server more time (Models, Edit the server)."
+
+
+class KeyRefused(InferenceError):
+    """A server does not accept the API key, or wants one."""
+
+    kind = "server-key"
+    default_hint = (
+        "Enter the API key anew: in the window Models, Edit the server; in a terminal MODEL_LOUPE_API_KEY."
+    )
+
+
+class RateLimited(InferenceError):
+    """A server has had too many requests."""
+
+    kind = "rate-limited"
+    default_hint = "Wait a little and try again."
+
+
+class ServerError(InferenceError):
+    """A server refuses a request, or has failed at it."""
+
+    kind = "server-error"
+    default_hint = "Look at the server's own log; the details hold its answer."
+
+
+class ServerGarbled(InferenceError):
+    """A server's answer is not what the OpenAI-compatible API defines."""
+
+    kind = "server-garbled"
+    default_hint = "Check the address: most servers want /v1 at its end."
+
+
+class ServerMoved(InferenceError):
+    """A server sends its visitors to another address, which the user did not name."""
+
+    kind = "server-moved"
+    default_hint = "If you trust that address, enter it in place of the old one."
+
+
 class InternalError(InferenceError):
     """A defect of the app."""
 

@@ -179,6 +179,7 @@ class CandidateTable(QTableView):
     def _fit(self) -> None:
         place = self._candidates.place
         self.setColumnHidden(Column.SAMPLED, place is not None and place.sampled_prob is None)
+        self.setColumnHidden(Column.RAW, place is not None and place.origin == "server-sampled")
         self.updateGeometry()
 
     def _clicked(self, index: QModelIndex) -> None:

@@ -94,7 +94,7 @@ class CandidateChips(QWidget):
         colors = self._theme.colors
         scale = sequential_scale(colors.surface, colors.text)
         for each, box in zip(self.candidates, self.boxes(), strict=True):
-            tint = scale[round(each.sampled_prob * (LEVELS - 1))]
+            tint = scale[round((each.sampled_prob or 0.0) * (LEVELS - 1))]
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(tint.background)
             painter.drawRoundedRect(box, 4, 4)
@@ -112,9 +112,8 @@ class CandidateChips(QWidget):
         """What is told of the chip at a point."""
         for each, box in zip(self.candidates, self.boxes(), strict=True):
             if box.contains(point):
-                return (
-                    f"{each.text!r}: {each.sampled_prob:.4f} of what fits, {_nats(each)} by the model itself"
-                )
+                share = each.sampled_prob or 0.0
+                return f"{each.text!r}: {share:.4f} of what fits, {_nats(each)} by the model itself"
         return ""
 
 
@@ -123,8 +122,9 @@ def _text(each: Candidate) -> str:
 
 
 def _share(each: Candidate) -> str:
-    return f"{each.sampled_prob:.0%}" if each.sampled_prob >= 0.005 else "<1%"
+    share = each.sampled_prob or 0.0
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
 def _nats(each: Candidate) -> str:
-    return f"{each.raw_logprob:.2f} nats"
+    return f"{each.logprob:.2f} nats"

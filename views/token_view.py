@@ -261,7 +261,7 @@ class TokenView(ReadingArea):
             return
         row = self.focus_model.candidate
         if row is None:  # the token that was drawn is where the table stands
-            by_raw = sorted(token.candidates, key=lambda candidate: -candidate.raw_logprob)
+            by_raw = sorted(token.candidates, key=lambda candidate: -candidate.logprob)
             row = next((n for n, candidate in enumerate(by_raw) if candidate.id == token.id), None)
         wanted = (0 if step > 0 else len(token.candidates) - 1) if row is None else row + step
         self.focus_model.set_candidate(min(max(wanted, 0), len(token.candidates) - 1))

@@ -188,7 +188,7 @@ class ChatController(QObject):
         """Branch at a candidate by its place in the table: most likely (raw) first."""
         token = self._transcript.token(message, index)
         if token is not None and 0 <= row < len(token.candidates):
-            candidate = sorted(token.candidates, key=lambda c: -c.raw_logprob)[row]
+            candidate = sorted(token.candidates, key=lambda c: -c.logprob)[row]
             self.branch_from_candidate(message, index, candidate.id)
 
     @Slot(object, int, int)

@@ -7,6 +7,7 @@ float is what the engine computed in the first place.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import zlib
 from array import array
@@ -16,23 +17,23 @@ from typing import Any
 
 from inference.events import Candidate, Stage, Token
 
-_VERSION = 1
+_VERSION, _WITH_SERVERS = 1, 2
 
 
 def encode_tokens(tokens: Sequence[Token]) -> bytes:
     """Pack tokens, without their ``run_id``."""
     numbers = array("f")
     for token in tokens:
-        numbers.extend((token.raw_logprob, token.sampled_prob, token.entropy, token.at))
-        numbers.extend(candidate.raw_logprob for candidate in token.candidates)
-        numbers.extend(candidate.sampled_prob for candidate in token.candidates)
+        numbers.extend(map(_number, (token.raw_logprob, token.sampled_prob, token.entropy, token.at)))
+        numbers.extend(_number(candidate.raw_logprob) for candidate in token.candidates)
+        numbers.extend(_number(candidate.sampled_prob) for candidate in token.candidates)
         for stage in token.stages:
             numbers.append(stage.removed)
             numbers.extend(stage.probs)
     if sys.byteorder == "big":
         numbers.byteswap()
     words = {
-        "version": _VERSION,
+        "version": _VERSION if all(token.origin == "local" for token in tokens) else _WITH_SERVERS,
         "tokens": [_words_of(token) for token in tokens],
     }
     head = json.dumps(words, separators=(",", ":")).encode("ascii")
@@ -49,7 +50,17 @@ def _words_of(token: Token) -> list[Any]:
         [candidate.id for candidate in token.candidates],
         [candidate.text for candidate in token.candidates],
         [[stage.name, len(stage.probs)] for stage in token.stages],
+        *([] if token.origin == "local" else [token.origin]),
     ]
+
+
+def _number(value: float | None) -> float:
+    """What is not known is written as NaN, which nothing that is known ever is."""
+    return math.nan if value is None else value
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def decode_tokens(packed: bytes, *, run_id: int = 0) -> tuple[Token, ...]:
@@ -62,7 +73,7 @@ def decode_tokens(packed: bytes, *, run_id: int = 0) -> tuple[Token, ...]:
         raw = zlib.decompress(packed)
         size = int.from_bytes(raw[:4], "little")
         words = json.loads(raw[4 : 4 + size])
-        if words["version"] != _VERSION:
+        if words["version"] not in (_VERSION, _WITH_SERVERS):
             raise ValueError(f"Token records of version {words['version']} are not known here.")
         numbers = array("f")
         numbers.frombytes(raw[4 + size :])
@@ -75,7 +86,7 @@ def decode_tokens(packed: bytes, *, run_id: int = 0) -> tuple[Token, ...]:
 
 
 def _token_from(entry: list[Any], numbers: Iterator[float], run_id: int) -> Token:
-    index, token_id, text, data, special, ids, texts, stages = entry
+    index, token_id, text, data, special, ids, texts, stages, *origin = entry
     raw_logprob, sampled_prob, entropy, at = (next(numbers) for _ in range(4))
     logprobs = tuple(islice(numbers, len(ids)))
     probs = tuple(islice(numbers, len(ids)))
@@ -88,16 +99,17 @@ def _token_from(entry: list[Any], numbers: Iterator[float], run_id: int) -> Toke
         text=text,
         data=bytes.fromhex(data),
         special=bool(special),
-        raw_logprob=raw_logprob,
-        sampled_prob=sampled_prob,
-        entropy=entropy,
+        raw_logprob=_known(raw_logprob),
+        sampled_prob=_known(sampled_prob),
+        entropy=_known(entropy),
         at=at,
         candidates=tuple(
-            Candidate(id=i, text=t, raw_logprob=lp, sampled_prob=p)
+            Candidate(id=i, text=t, raw_logprob=_known(lp), sampled_prob=_known(p))
             for i, t, lp, p in zip(ids, texts, logprobs, probs, strict=True)
         ),
         stages=tuple(
             Stage(name=name, removed=next(numbers), probs=tuple(islice(numbers, count)))
             for name, count in stages
         ),
+        origin=origin[0] if origin else "local",
     )

@@ -40,6 +40,7 @@ from inference.events.chat import (
     Stage,
     Started,
     Token,
+    TokenOrigin,
     TokensFound,
 )
 from inference.events.controls import (
@@ -116,6 +117,15 @@ from inference.events.pages import (
     TextFound,
     WarmPagesRequest,
 )
+from inference.events.remote import (
+    Probabilities,
+    RemoteModel,
+    Server,
+    ServerKind,
+    ServerModels,
+    ServerModelsRequest,
+)
+from inference.events.secret import Secret
 from inference.events.templates import ChatTemplate, ChatTemplateRequest
 from inference.events.why import (
     CompareMethodsRequest,
@@ -226,6 +236,7 @@ __all__ = [
     "PerplexityMeasured",
     "PerplexityRequest",
     "Postprocessing",
+    "Probabilities",
     "Progress",
     "PromptRendered",
     "PromptScored",
@@ -234,6 +245,7 @@ __all__ = [
     "RelatedToken",
     "RelatedTokens",
     "RelatedTokensRequest",
+    "RemoteModel",
     "RenderPageRequest",
     "RenderRequest",
     "Request",
@@ -245,8 +257,13 @@ __all__ = [
     "SearchMode",
     "SearchRequest",
     "Seconds",
+    "Secret",
     "SegmentSpan",
     "SentenceSupport",
+    "Server",
+    "ServerKind",
+    "ServerModels",
+    "ServerModelsRequest",
     "Setting",
     "Source",
     "SourcesChosen",
@@ -259,6 +276,7 @@ __all__ = [
     "TextFound",
     "TextSpan",
     "Token",
+    "TokenOrigin",
     "TokensFound",
     "UnloadRequest",
     "WarmPagesRequest",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from inference.events.secret import Secret
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -119,6 +121,8 @@ def to_json(value: Any) -> Any:
         return named | {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Secret):
+        return None
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (tuple, list)):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from inference.events.base import Event, Request
-from inference.events.controls import AttentionControl, SamplingControls, SteeringOptions
+from inference.events.controls import AdapterScale, AttentionControl, SamplingControls, SteeringOptions
 
 Role = Literal["system", "user", "assistant"]
 
 
 Overflow = Literal["stop", "drop-oldest"]
+
+
+TokenOrigin = Literal["local", "server-raw", "server-sampled", "server-unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +77,29 @@ class ScoreRequest(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One token that could have come here."""
+    """One token that could have come here; a server tells one of the two distributions only. A negative
+    ``id`` stands for a number in the vocabulary that a server does not tell.
+    """
 
     id: int
     text: str
-    raw_logprob: float
-    sampled_prob: float
+    raw_logprob: float | None
+    sampled_prob: float | None
+
+    @property
+    def logprob(self) -> float:
+        """The log-probability to rank by: raw where it is known."""
+        if self.raw_logprob is not None:
+            return self.raw_logprob
+        return math.log(self.sampled_prob) if self.sampled_prob else -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """The distribution after one stage of sampling, over the recorded candidates, in their order.
 
-    ``name`` is "raw", "penalties", "temperature", "top-k", "top-p" or "min-p". ``probs`` are renormalised;
+    ``name`` is "raw", "penalties", "temperature", "top-k", "top-p" or "min-p"; of a server's one distribution
+    "raw", "sampled" or "server". ``probs`` are renormalised;
     ``removed`` is the probability mass that this stage set to zero (0 where it only reshapes).
     """
 
@@ -118,7 +132,7 @@ class Started(Event):
     """A generation begins: what was read, what came from the cache, which seed is used.
 
     ``dropped_messages`` counts the oldest turns that were left out because the context was full;
-    ``prompt_text`` is the exact text that the model reads.
+    ``prompt_text`` is the exact text that the model reads, ``adapters`` are those that are on.
     """
 
     event: ClassVar[str] = "started"
@@ -128,6 +142,7 @@ class Started(Event):
     seed: int
     prompt_text: str
     dropped_messages: int = 0
+    adapters: tuple[AdapterScale, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +162,11 @@ class Token(Event):
     bytes. ``stages`` is the distribution after each stage, over ``candidates``; ``candidates`` always holds
     the chosen token. ``at`` is the time since the run began. ``guessed``: the token was guessed ahead and
     read together with an earlier one.
+
+    ``origin`` is who worked out the probabilities: this machine ("local"), or a server, which tells those of
+    its raw distribution, of the one it draws from, or of one that it does not name, and of the most likely
+    tokens only. What it does not tell is None, and where it tells nothing, a "token" is the piece of text
+    that came at a time.
     """
 
     event: ClassVar[str] = "token"
@@ -155,13 +175,14 @@ class Token(Event):
     text: str
     data: bytes
     special: bool
-    raw_logprob: float
-    sampled_prob: float
-    entropy: float
+    raw_logprob: float | None
+    sampled_prob: float | None
+    entropy: float | None
     candidates: tuple[Candidate, ...]
     stages: tuple[Stage, ...]
     at: float
     guessed: bool = False
+    origin: TokenOrigin = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

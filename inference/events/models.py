@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from inference.events.base import Event, MemoryUse, Request
+from inference.events.remote import RemoteModel, Server
+from inference.events.secret import Secret
 
 Quantization = Literal["none", "bf16", "fp16", "int8", "nf4", "fp4"]
 
@@ -46,6 +48,8 @@ class LoadRequest(Request):
     ``context_length`` None takes the model's own (bounded by what fits). ``quantization`` "none" keeps the
     stored precision on a GPU; on a CPU weights are computed in float32, the faster way there. ``rope``
     stretches the context beyond the trained length. ``int8`` is what int8 layers compute on a GPU.
+
+    "openai:URL#NAME" is a model on a server; ``server`` says more of it and ``key`` is what it asks for.
     """
 
     model: str
@@ -54,6 +58,8 @@ class LoadRequest(Request):
     context_length: int | None = None
     rope: RopeScaling | None = None
     int8: Int8Product = "weight-only"
+    server: Server | None = None
+    key: Secret = Secret("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,8 @@ class ModelInfo:
     #: Experts of a layer, and how many of them a token is sent to; 0 in a model that is not a mixture.
     experts: int = 0
     active_experts: int = 0
+    #: Set for a model on a server, of which little else is known.
+    remote: RemoteModel | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +213,8 @@ class MonitorSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A row of the model picker. ``origin`` is "builtin", "cache" or "folder"; ``problem`` says why it
-    can't be used.
+    """A row of the model picker. ``origin`` is "builtin", "cache", "folder" or "server"; ``problem`` says why
+    it can't be used.
     """
 
     source: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -78,10 +79,11 @@ class Turn:
     def with_token(self, token: Token) -> Turn:
         """The turn with one more token."""
         unsure = self.unsure
-        if token.text.strip() and token.sampled_prob < UNSURE and not token.special:
-            place = Unsure(
-                start=len(self.text), end=len(self.text) + len(token.text), probability=token.sampled_prob
-            )
+        chance = token.sampled_prob
+        if chance is None and token.raw_logprob is not None:
+            chance = math.exp(token.raw_logprob)
+        if token.text.strip() and chance is not None and chance < UNSURE and not token.special:
+            place = Unsure(start=len(self.text), end=len(self.text) + len(token.text), probability=chance)
             unsure = (*unsure, place)
         return replace(self, state="writing", text=self.text + token.text, unsure=unsure)
 

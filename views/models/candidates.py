@@ -9,7 +9,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from inference.events import Candidate, ScoredToken, Stage, Token
+from inference.events import Candidate, ScoredToken, Stage, Token, TokenOrigin
 from views.models.focus import FocusModel, MessageId
 from views.models.tokens import AnyToken, token_label
 from views.models.transcript import TranscriptModel
@@ -22,7 +22,7 @@ _VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 def visible_token(text: str, token_id: int) -> str:
     """A token's text on one line, with marks for white space; ``<id>`` for a token without text."""
     if not text:
-        return f"<{token_id}>"
+        return f"<{token_id}>" if token_id >= 0 else "<?>"
     return "".join(_VISIBLE.get(char, char if char.isprintable() else f"\\u{ord(char):04x}") for char in text)
 
 
@@ -65,8 +65,13 @@ class TokenPlace:
     @property
     def rank(self) -> int | None:
         """1 for the most likely token by the raw distribution; None where it was not recorded."""
-        own = next((c.raw_logprob for c in self.candidates if c.id == self.token.id), None)
-        return None if own is None else 1 + sum(c.raw_logprob > own for c in self.candidates)
+        own = next((c.logprob for c in self.candidates if c.id == self.token.id), None)
+        return None if own is None else 1 + sum(c.logprob > own for c in self.candidates)
+
+    @property
+    def origin(self) -> TokenOrigin:
+        """Who worked out the probabilities."""
+        return self.token.origin if isinstance(self.token, Token) else "local"
 
     @property
     def sampled_prob(self) -> float | None:
@@ -128,6 +133,11 @@ class CandidatesModel(QAbstractTableModel):
         self.endResetModel()
         self.place_changed.emit(place)
 
+    @property
+    def raw_name(self) -> str:
+        """What the first column of probabilities is called: a server may not say which ones it tells."""
+        return "server’s" if self._place is not None and self._place.origin == "server-unknown" else "raw"
+
     def candidate(self, row: int) -> Candidate:
         """The candidate in a row."""
         return self._rows[row]
@@ -140,8 +150,10 @@ class CandidatesModel(QAbstractTableModel):
         return next((row for row, c in enumerate(self._rows) if c.id == place.token.id), None)
 
     def recorded_mass(self) -> float:
-        """Raw probability of all candidates together; the rest belongs to tokens that were not recorded."""
-        return min(1.0, math.fsum(math.exp(candidate.raw_logprob) for candidate in self._rows))
+        """Probability of all candidates together, raw where it is known; the rest belongs to tokens that were
+        not recorded.
+        """
+        return min(1.0, math.fsum(math.exp(candidate.logprob) for candidate in self._rows))
 
     def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature
         """Number of candidates."""
@@ -157,6 +169,8 @@ class CandidatesModel(QAbstractTableModel):
         """Titles and what they mean."""
         if orientation != Qt.Orientation.Horizontal:
             return None
+        if role == Qt.ItemDataRole.DisplayRole and section == Column.RAW:
+            return self.raw_name.capitalize()
         if role == Qt.ItemDataRole.DisplayRole:
             return self.HEADERS[section]
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -204,23 +218,27 @@ class CandidatesModel(QAbstractTableModel):
         if column == Column.TOKEN:
             return visible_token(candidate.text, candidate.id)
         if column == Column.ID:
-            return str(candidate.id)
+            return str(candidate.id) if candidate.id >= 0 else "—"
         probability = self._probability(column, candidate)
         return "" if probability is None else format_probability(probability)
 
     def _probability(self, column: Column, candidate: Candidate) -> float | None:
         if column == Column.RAW:
-            return math.exp(candidate.raw_logprob)
+            return None if candidate.raw_logprob is None else math.exp(candidate.raw_logprob)
         if column == Column.SAMPLED and isinstance(self._place and self._place.token, Token):
             return candidate.sampled_prob
         return None
 
     def _sentence(self, row: int, candidate: Candidate) -> str:
-        words = [f"{row + 1}. {visible_token(candidate.text, candidate.id)}, id {candidate.id}"]
-        words.append(f"raw {format_probability(math.exp(candidate.raw_logprob))}")
-        if self._probability(Column.SAMPLED, candidate) is not None:
-            words.append(f"sampled {format_probability(candidate.sampled_prob)}")
-        words.append(f"{-candidate.raw_logprob:.2f} nats of surprisal")
+        words = [f"{row + 1}. {visible_token(candidate.text, candidate.id)}"]
+        if candidate.id >= 0:
+            words[0] += f", id {candidate.id}"
+        if (raw := self._probability(Column.RAW, candidate)) is not None:
+            words.append(f"{self.raw_name} {format_probability(raw)}")
+        if (sampled := self._probability(Column.SAMPLED, candidate)) is not None:
+            words.append(f"sampled {format_probability(sampled)}")
+        if candidate.raw_logprob is not None:
+            words.append(f"{-candidate.raw_logprob:.2f} nats of surprisal")
         return ", ".join(words)
 
 

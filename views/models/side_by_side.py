@@ -32,11 +32,14 @@ class Side:
     def shift(self, index: int) -> float | None:
         """How much likelier a token is here than under the other setting, in nats; None if not known."""
         other = self.elsewhere[index] if index < len(self.elsewhere) else None
-        return None if other is None else self.tokens[index].raw_logprob - other
+        here = self.tokens[index].raw_logprob
+        return None if here is None or other is None else here - other
 
     def words(self, index: int) -> str:
         """A token's probability here and under the other setting."""
         token = self.tokens[index]
+        if token.raw_logprob is None:
+            return f"{token.text!r}: not told"
         words = f"{token.text!r}: {math.exp(token.raw_logprob):.4f} here"
         other = self.elsewhere[index] if index < len(self.elsewhere) else None
         return words if other is None else f"{words}, {math.exp(other):.4f} {self.other}"
@@ -46,7 +49,7 @@ class Side:
         """How likely the reply is here and under the other setting, in words; empty before that is known."""
         if not self.tokens or len(self.elsewhere) < len(self.tokens):
             return ""
-        here = sum(token.raw_logprob for token in self.tokens)
+        here = sum(token.raw_logprob for token in self.tokens if token.raw_logprob is not None)
         there = sum(value for value in self.elsewhere if value is not None)
         return f"log-probability {here:.2f} nats here, {there:.2f} {self.other}"
 

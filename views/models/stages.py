@@ -14,6 +14,8 @@ _SAME = 1e-6
 
 STAGE_TITLES = {
     "raw": "Raw (the model's own)",
+    "sampled": "As the server draws",
+    "server": "As the server tells it",
     "penalties": "Penalties and bias",
     "temperature": "Temperature",
     "top-k": "Top-k",

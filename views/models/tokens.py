@@ -129,10 +129,14 @@ def measured(tokens: Sequence[AnyToken], measure: Measure) -> float | None:
     """The value of one readable span, or None if it was not measured.
 
     Surprisals of the span's tokens add up (their probabilities multiply); entropy is the largest of them.
+    Where a server tells only the distribution that it draws from, probabilities are of that one.
     """
     if measure == "entropy":
         return max((token.entropy for token in tokens if token.entropy is not None), default=None)
     known = [token.raw_logprob for token in tokens if token.raw_logprob is not None]
+    if not known and measure == "probability":
+        drawn = [token.sampled_prob for token in tokens if isinstance(token, Token)]
+        known = [math.log(probability) for probability in drawn if probability]
     if not known:
         return None
     total = sum(known)
