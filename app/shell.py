@@ -331,7 +331,10 @@ class Shell(QObject):
     def show_sampling_panel(self, conversation: object) -> None:
         """The inspector follows the task: a reply is being written."""
         if conversation is not None and self._app.models.focus.focus is None:
+            had_keyboard = self._widgets.inspector.has_keyboard
             self._widgets.inspector.show_panel("sampling")
+            if had_keyboard:
+                self._widgets.chat.take_keyboard()
 
     @Slot(str)
     def open_link(self, address: str) -> None:

@@ -149,6 +149,11 @@ class ChatPanel(QWidget):
         if reading is not None:
             reading.scroll_to_end()
 
+    def take_keyboard(self) -> None:
+        """Put the keyboard into the text that is read."""
+        reading = self._reading()
+        (reading or self.raw.editor).setFocus()
+
     def set_busy(self, busy: bool) -> None:
         """A reply is being written."""
         self.composer.set_busy(busy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QTabWidget, QWidget
+from PySide6.QtWidgets import QApplication, QTabWidget, QWidget
 
 from views.theme import Theme
 
@@ -28,6 +28,12 @@ class Inspector(QTabWidget):
     def current(self) -> str:
         """Name of the panel that is shown."""
         return self._names[self.currentIndex()] if self._names else ""
+
+    @property
+    def has_keyboard(self) -> bool:
+        """Whether the keyboard is in the panel that is shown."""
+        shown, focused = self.currentWidget(), QApplication.focusWidget()
+        return shown is not None and focused is not None and shown.isAncestorOf(focused)
 
     def add_panel(self, name: str, title: str, panel: QWidget) -> None:
         """Add a panel as the last tab."""

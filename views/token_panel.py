@@ -215,6 +215,8 @@ class TokenPanel(QStackedWidget):
             self._perplexity_text.setText(f"Perplexity {value:.2f} over {count} tokens (raw distribution)")
 
     def _show_place(self, place: TokenPlace | None) -> None:
+        if place is None and self._token_box.isAncestorOf(self.focusWidget()):
+            self.setFocus()  # else Qt gives the keyboard to whatever comes next in the window
         self._nothing.setVisible(place is None)
         self._token_box.setVisible(place is not None)
         if place is None:

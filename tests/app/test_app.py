@@ -25,6 +25,7 @@ from inference.events import (
     UnloadRequest,
 )
 from inference.running import RunHandle
+from views.models.focus import TokenSpan
 
 Start = Callable[..., App]
 
@@ -123,6 +124,23 @@ def test_stop_takes_the_place_of_send_while_a_reply_is_written(
     qtbot.waitUntil(lambda: not app.generation.running)
     assert child(app, "sendButton").isVisible()
     assert app.models.transcript.messages[-1].state == "stopped"
+
+
+def test_after_branching_with_the_keyboard_it_is_in_the_text(start: Start, qtbot: Any) -> None:
+    app = start()
+    say(app, qtbot, "Which?")
+    app.widgets.chat.show_view("tokens")
+    reply = app.models.transcript.messages[-1]
+    app.models.focus.set_focus(TokenSpan(reply.id, 3, 4))
+    table = child(app, "candidateTable")
+    table.setFocus()
+    qtbot.waitUntil(table.hasFocus)
+    qtbot.keyClick(table, Qt.Key.Key_Down)
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: not app.generation.running)
+    assert app.models.transcript.messages[-1].branch_count == 2
+    assert app.widgets.inspector.current == "sampling"
+    assert child(app, "tokenView").hasFocus()
 
 
 def test_conversation_controls_layout_and_theme_are_remembered(start: Start, qtbot: Any) -> None:
