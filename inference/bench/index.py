@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--documents", metavar="DIR", help="folder of documents to index")
     parser.add_argument("--pages", type=int, metavar="N", help="measure indexing of about this many pages")
     parser.add_argument("--passages", type=int, metavar="N", help="measure search over this many passages")
+    parser.add_argument(
+        "--table", metavar="DIR", help="with --passages: keep the table here, and search it again"
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="with --pages: repeat so often")
     parser.add_argument("--kills", type=int, metavar="N", help="kill indexing at this many random moments")
     parser.add_argument("--long-file", type=int, metavar="N", help="index one PDF of so many pages")
@@ -50,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             rounds = max(arguments.rounds, 1)
             print_json(index_speed.indexing(Path(arguments.documents), folder, arguments.pages, rounds))
         if arguments.passages:
-            print_json(index_speed.searching(Path(scratch) / "search", arguments.passages))
+            table = Path(arguments.table or Path(scratch) / "search")
+            print_json(index_speed.searching(table, arguments.passages))
         if arguments.kills:
             print_json(index_faults.kills(Path(scratch) / "kills", arguments.kills))
         if arguments.long_file:
