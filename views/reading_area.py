@@ -168,11 +168,13 @@ class ReadingArea(QAbstractScrollArea):
 
     def visible(self) -> Iterator[tuple[Item, Piece]]:
         """All pieces that are in the viewport now."""
-        return self.column.pieces_in(self.scrolled, self.scrolled + self.viewport().height())
+        top = self.scrolled
+        return self.column.pieces_in(top, top + self.viewport().height())
 
     def visible_items(self) -> list[Item]:
         """All messages that are in the viewport now."""
-        return list(self.column.items_in(self.scrolled, self.scrolled + self.viewport().height()))
+        top = self.scrolled
+        return list(self.column.items_in(top, top + self.viewport().height()))
 
     def hit(self, position: QPointF) -> tuple[Item, Piece, QPointF] | None:
         """The piece under (or below) a point of the viewport, and the point in its coordinates."""
@@ -251,8 +253,8 @@ class ReadingArea(QAbstractScrollArea):
 
     def _repaint(self, *, whole: bool) -> None:
         """Paint again from the first piece that moved or was laid out anew, or everything."""
-        before = self._painted
-        now = [(piece, item.top + piece.top - self.scrolled, piece.height) for item, piece in self.visible()]
+        before, scrolled = self._painted, self.scrolled
+        now = [(piece, item.top + piece.top - scrolled, piece.height) for item, piece in self.visible()]
         fresh, self._fresh, self._painted = self._fresh, set(), now
         if whole:
             self.viewport().update()
@@ -285,10 +287,12 @@ class ReadingArea(QAbstractScrollArea):
 
     def _set_range(self) -> None:
         bar, height = self.verticalScrollBar(), self.viewport().height()
-        bar.setPageStep(height)
-        was, self._settling = self._settling, True
-        bar.setRange(0, max(0, round(self.column.total - height)))
-        self._settling = was
+        end = max(0, round(self.column.total - height))
+        if (bar.pageStep(), bar.maximum()) != (height, end):
+            was, self._settling = self._settling, True
+            bar.setPageStep(height)
+            bar.setRange(0, end)
+            self._settling = was
 
     def _set_value(self, value: float) -> None:
         was, self._settling = self._settling, True
@@ -296,16 +300,14 @@ class ReadingArea(QAbstractScrollArea):
         self._settling = was
 
     def _place_widgets(self) -> None:
-        away = self.column.total - self.viewport().height() - self.scrolled > 2 * _NEAR_END
+        scrolled, rect = self.scrolled, self.column_rect()
+        away = self.column.total - rect.height() - scrolled > 2 * _NEAR_END
         away_from_end = away and not self._following
-        rect = self.column_rect()
         busy = self.model.streaming_id is not None
-        items = self.visible_items()
-        self.overlay.place(items, rect, self.scrolled, away_from_end=away_from_end, busy=busy)
+        self.overlay.place(self.visible_items(), rect, scrolled, away_from_end=away_from_end, busy=busy)
         for item, piece in self.visible():
-            y = item.top + piece.top - self.scrolled
-            place = QRectF(self.left(item), y, self.column.text_width(item), piece.height)
-            self.piece_shown(item, piece, place)
+            left, y = rect.left() + item.inset, item.top + piece.top - scrolled
+            self.piece_shown(item, piece, QRectF(left, y, self.column.text_width(item), piece.height))
         self.pieces_settled()
 
     # --- the model's signals
@@ -320,8 +322,11 @@ class ReadingArea(QAbstractScrollArea):
         if not self.isVisible():
             self._stale = True
             return
+        tail = self.model.messages[first:]
+        if tail and (tail[-1].role == "user" or tail[-1].state == "streaming"):
+            self._following = True  # the user asked for what is about to be written
         anchor = None if self._following else self.place()
-        self.column.replace_from(first, self.model.messages[first:])
+        self.column.replace_from(first, tail)
         self._settle()
         if anchor is not None:
             self.go_to(*anchor)
@@ -384,17 +389,18 @@ class ReadingArea(QAbstractScrollArea):
         painter = QPainter(self.viewport())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.fillRect(event.rect(), self.theme.color("surface"))
-        rect, bottom = self.column_rect(), self.scrolled + self.viewport().height()
+        rect, scrolled = self.column_rect(), self.scrolled
+        first, last = event.rect().top(), event.rect().bottom() + 1
         for item in self.visible_items():
-            if item.top - self.scrolled + item.height > event.rect().top():
-                paint_frame(painter, self.theme, item, rect, item.top - self.scrolled)
+            if item.top - scrolled + item.height > first:
+                paint_frame(painter, self.theme, item, rect, item.top - scrolled)
         for item, piece in self.visible():
-            y = item.top + piece.top - self.scrolled
-            if piece.exact and y < event.rect().bottom() + 1 and y + piece.height > event.rect().top():
-                height = min(piece.height, bottom - self.scrolled - y)
+            y = item.top + piece.top - scrolled
+            if piece.exact and y < last and y + piece.height > first:
+                height = min(piece.height, rect.height() - y)
                 clip = QRectF(0, max(0.0, -y), self.column.text_width(item), height + min(0.0, y))
                 painter.save()
-                painter.translate(self.left(item), y)
+                painter.translate(rect.left() + item.inset, y)
                 self.paint_piece(painter, item, piece, clip)
                 painter.restore()
         for place, line in groupby(self.marks(), key=lambda found: found[1]):

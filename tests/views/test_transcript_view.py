@@ -131,6 +131,28 @@ class TestStreaming:
         settle(view)
         assert view.following
 
+    def test_an_edited_question_brings_the_reader_to_its_answer(
+        self, shown: Any, view: Any, question: Any, settle: Any
+    ) -> None:
+        reply = ShownMessage(id=1, role="assistant", text=LONG)
+        shown.transcript.reset([reply, question("q", "And?")])
+        settle(view)
+        view.verticalScrollBar().setValue(0)
+        shown.transcript.replace_from("q", [question("p", "Or?")])
+        settle(view)
+        assert view.following
+
+    def test_walking_to_another_branch_moves_nothing(
+        self, shown: Any, view: Any, question: Any, settle: Any
+    ) -> None:
+        reply = ShownMessage(id=1, role="assistant", text=LONG)
+        shown.transcript.reset([question("q", "And?"), reply])
+        settle(view)
+        view.verticalScrollBar().setValue(0)
+        shown.transcript.replace_from(1, [ShownMessage(id=2, role="assistant", text=LONG + " Or so.")])
+        settle(view)
+        assert view.scrolled == 0
+
 
 class TestLaziness:
     def test_opening_a_long_conversation_lays_out_only_what_is_seen(
