@@ -8,18 +8,20 @@ segments are what the next stage removes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
     QFocusEvent,
+    QFontMetricsF,
     QHelpEvent,
     QHideEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPaintEvent,
     QPen,
     QPolygonF,
@@ -35,7 +37,7 @@ from views.theme import CAPTION, GRID, Theme
 from views.throttle import Throttle
 
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
-_MILLISECONDS = 200
+_MILLISECONDS = 333
 #: A narrower box has no room for a word, px.
 _WORD = 2.5 * GRID
 #: A band that is nowhere as wide as this can't be seen, px; there are many of them.
@@ -54,7 +56,7 @@ class _Placed:
 class DistributionPlot(QWidget):
     """Paints the stages of one step; hovering or left/right follows one candidate through them.
 
-    While a reply is written it shows about five steps a second: more cannot be read and would cost the
+    While a reply is written it shows about three steps a second: more cannot be read and would cost the
     reply speed. A stage that acted once in a reply keeps its bar, so that nothing below jumps.
 
     Args:
@@ -183,12 +185,12 @@ class DistributionPlot(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font)
         placed = self._place()
-        acting = [(place.row, place.bar) for place in placed if place.bar is not None]
-        for (above, top), (below, bottom) in pairwise(acting):
-            self._paint_bands(painter, above, top, below, bottom)
-        for number, (row, bar) in enumerate(acting):
-            cut = cut_next(row, acting[number + 1][0]) if number + 1 < len(acting) else ()
-            self._paint_bar(painter, token, row, bar, cut)
+        acting = [(place.row, self._segments(place.row, place.bar)) for place in placed if place.bar]
+        painter.setPen(Qt.PenStyle.NoPen)
+        for (_, upper), (_, lower) in pairwise(acting):
+            self._paint_bands(painter, token, upper, lower)
+        for (row, boxes), following in zip_longest(acting, acting[1:]):
+            self._paint_bar(painter, token, boxes, cut_next(row, following[0]) if following else ())
         self._paint_words(painter, placed)
         if self.hasFocus():
             painter.setPen(QPen(self._theme.color("accent"), 1))
@@ -215,65 +217,79 @@ class DistributionPlot(QWidget):
             x += width
         return boxes
 
-    def _fill(self, token: Token, number: int) -> QColor:
+    def _shade(self, token: Token, number: int) -> int:
+        """Which of the fills a segment has."""
         if number == OTHERS:
-            return self._fills[0]
+            return 0
         if token.candidates[number].id == token.id:
-            return self._fills[1]
-        return self._fills[3 if number % 2 else 2]
+            return 1
+        return 3 if number % 2 else 2
 
     def _paint_bar(
-        self, painter: QPainter, token: Token, row: StageRow, bar: QRectF, cut: tuple[int, ...]
+        self, painter: QPainter, token: Token, boxes: list[tuple[int, QRectF]], cut: tuple[int, ...]
     ) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        for number, box in self._segments(row, bar):
-            if box.width() <= 0:
-                continue
-            fill = self._fill(token, number)
-            shown = box.adjusted(0, 0, -1 if box.width() > 3 else 0, 0)
-            painter.fillRect(shown, fill)
-            if number in cut:
-                painter.fillRect(shown, mix(self._theme.color("window"), fill, 0.35))
-                painter.fillRect(shown, QBrush(self._theme.color("text"), Qt.BrushStyle.BDiagPattern))
-            elif number == OTHERS:
-                painter.fillRect(shown, QBrush(self._theme.color("faint"), Qt.BrushStyle.Dense7Pattern))
-            else:
-                self._paint_token(painter, token, number, shown, fill)
-            if number == self._marked:
-                painter.setPen(QPen(self._theme.color("text"), 2))
-                painter.setBrush(Qt.BrushStyle.NoBrush)
-                painter.drawRect(shown.adjusted(1, 1, -1, -1))
-                painter.setPen(Qt.PenStyle.NoPen)
-
-    def _paint_token(self, painter: QPainter, token: Token, number: int, box: QRectF, fill: QColor) -> None:
-        if box.width() < _WORD:
-            return
-        candidate = token.candidates[number]
-        text = visible_token(candidate.text, candidate.id)
-        painter.setFont(self._mono)
-        if painter.fontMetrics().horizontalAdvance(text) + GRID <= box.width():
-            inks = (self._theme.color("text"), self._theme.color("on_accent"))
-            painter.setPen(max(inks, key=lambda ink: contrast(ink, fill)))
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+        """Segments of one fill are painted in one call: each call lets the decode loop's thread in, and
+        waits for it.
+        """
+        shown = {
+            number: box.adjusted(0, 0, -1 if box.width() > 3 else 0, 0)
+            for number, box in boxes
+            if box.width() > 0
+        }
+        groups: dict[tuple[int, bool], list[QRectF]] = {}
+        for number, box in shown.items():
+            groups.setdefault((self._shade(token, number), number in cut), []).append(box)
+        for (shade, removed), rects in groups.items():
+            fill = self._fills[shade]
+            painter.setBrush(mix(self._theme.color("window"), fill, 0.35) if removed else fill)
+            painter.drawRects(rects)
+        removed_boxes = [box for number, box in shown.items() if number in cut]
+        if removed_boxes:
+            painter.setBrush(QBrush(self._theme.color("text"), Qt.BrushStyle.BDiagPattern))
+            painter.drawRects(removed_boxes)
+        if OTHERS in shown and OTHERS not in cut:
+            painter.fillRect(shown[OTHERS], QBrush(self._theme.color("faint"), Qt.BrushStyle.Dense7Pattern))
+        self._paint_tokens(painter, token, {n: box for n, box in shown.items() if n not in cut})
+        if self._marked is not None and self._marked in shown:
+            painter.setPen(QPen(self._theme.color("text"), 2))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(shown[self._marked].adjusted(1, 1, -1, -1))
             painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_tokens(self, painter: QPainter, token: Token, boxes: dict[int, QRectF]) -> None:
+        """Name the candidates whose segments have room for it."""
+        painter.setFont(self._mono)
+        for number, box in boxes.items():
+            if number == OTHERS or box.width() < _WORD:
+                continue
+            text = visible_token(token.candidates[number].text, token.candidates[number].id)
+            if self._measure.horizontalAdvance(text) + GRID <= box.width():
+                painter.setPen(self._inks[self._shade(token, number)])
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+        painter.setPen(Qt.PenStyle.NoPen)
         painter.setFont(self._font)
 
     def _paint_bands(
-        self, painter: QPainter, above: StageRow, top: QRectF, below: StageRow, bottom: QRectF
+        self,
+        painter: QPainter,
+        token: Token,
+        upper: list[tuple[int, QRectF]],
+        lower: list[tuple[int, QRectF]],
     ) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        token = self._token
-        pairs = zip(self._segments(above, top), self._segments(below, bottom), strict=True)
-        for (number, upper), (_, lower) in pairs:
-            if token is None or min(upper.width(), lower.width()) <= 0:
+        bands: dict[tuple[int, int], QPainterPath] = {}
+        for (number, top), (_, bottom) in zip(upper, lower, strict=True):
+            marked = number == self._marked
+            if min(top.width(), bottom.width()) <= 0:
                 continue
-            if max(upper.width(), lower.width()) < _BAND and number != self._marked:
+            if max(top.width(), bottom.width()) < _BAND and not marked:
                 continue
-            color = QColor(self._fill(token, number))
-            color.setAlpha(130 if number == self._marked else 45)
-            painter.setBrush(color)
-            corners = [upper.bottomLeft(), upper.bottomRight(), lower.topRight(), lower.topLeft()]
-            painter.drawPolygon(QPolygonF(corners))
+            corners = [top.bottomLeft(), top.bottomRight(), bottom.topRight(), bottom.topLeft()]
+            look = self._shade(token, number), 130 if marked else 45
+            bands.setdefault(look, QPainterPath()).addPolygon(QPolygonF(corners))
+        for (shade, alpha), path in bands.items():
+            color = QColor(self._fills[shade])
+            color.setAlpha(alpha)
+            painter.fillPath(path, color)
 
     def _paint_words(self, painter: QPainter, placed: list[_Placed]) -> None:
         muted, text = self._theme.color("muted"), self._theme.color("text")
@@ -340,6 +356,9 @@ class DistributionPlot(QWidget):
             mix(surface, text, 0.24),
             mix(surface, text, 0.34),
         )
+        inks = (text, self._theme.color("on_accent"))
+        self._inks = [max(inks, key=lambda ink: contrast(ink, fill)) for fill in self._fills]
+        self._measure = QFontMetricsF(self._mono)
         self.update()
 
     def _step_changed(self) -> None:

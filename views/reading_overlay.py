@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from PySide6.QtCore import QObject, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QObject, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtWidgets import QToolButton, QWidget
 
 from views.inline_editor import InlineEditor
@@ -87,11 +87,13 @@ class ReadingOverlay(QObject):
             self._spare.append(unused)
         for item in seen.values():
             self._place_one(item, column, scrolled)
-        height, hint = self._viewport.height(), self._to_end.sizeHint()
-        self._to_end.setVisible(away_from_end)
-        left = round(column.center().x() - hint.width() / 2)
-        self._to_end.setGeometry(left, height - hint.height() - 12, hint.width(), hint.height())
-        self._to_end.raise_()
+        if away_from_end:
+            hint = self._to_end.sizeHint()
+            left, top = round(column.center().x() - hint.width() / 2), self._viewport.height() - hint.height()
+            self._to_end.setGeometry(left, top - 12, hint.width(), hint.height())
+            self._to_end.raise_()
+        if away_from_end == self._to_end.isHidden():
+            self._to_end.setVisible(away_from_end)
 
     def _place_one(self, item: Item, column: QRectF, scrolled: float) -> None:
         message_id = item.message.id
@@ -108,8 +110,11 @@ class ReadingOverlay(QObject):
             self._actions[message_id] = actions
         actions.show_message(item.message, busy=self._busy)
         y = round(item.top + item.height - FOOTER - BETWEEN - scrolled)
-        actions.setGeometry(left - _ICON_INSET, y, width + _ICON_INSET, FOOTER)
-        actions.show()
+        place = QRect(left - _ICON_INSET, y, width + _ICON_INSET, FOOTER)
+        if actions.geometry() != place:
+            actions.setGeometry(place)
+        if actions.isHidden():
+            actions.show()
 
     def _new_actions(self) -> MessageActions:
         actions = MessageActions(self._intents, self._theme, self._viewport)

@@ -134,7 +134,9 @@ class TranscriptView(ReadingArea):
         context = QAbstractTextDocumentLayout.PaintContext()
         context.clip = clip.translated(-piece.origin.x(), -piece.origin.y()).adjusted(0, -2, 24, 2)
         context.palette.setColor(QPalette.ColorRole.Text, self.theme.color("text"))
-        context.selections = self._selections(item, piece)
+        selections = self._selections(item, piece)
+        if selections:
+            context.selections = selections
         piece.document.documentLayout().draw(painter, context)
 
     def _paint_code_frame(self, painter: QPainter, piece: BlockPiece, width: float) -> None:
@@ -151,11 +153,12 @@ class TranscriptView(ReadingArea):
 
     def _selections(self, item: Item, piece: BlockPiece) -> list[QAbstractTextDocumentLayout.Selection]:
         found = self._tint_selections(item, piece)
-        number, place = self.column.number(item), item.pieces.index(piece)
-        size = piece.document.characterCount() - 1 if piece.document is not None else 0
-        selected = self.selection.range_in(number, place, size)
-        if selected is not None:
-            found.append(self._selection(piece, *selected, "selection"))
+        if not self.selection.empty:
+            number, place = self.column.number(item), item.pieces.index(piece)
+            size = piece.document.characterCount() - 1 if piece.document is not None else 0
+            selected = self.selection.range_in(number, place, size)
+            if selected is not None:
+                found.append(self._selection(piece, *selected, "selection"))
         span = self.focus_model.current
         if span is not None and span.message_id == item.message.id and span.end <= len(item.message.track):
             track = item.message.track

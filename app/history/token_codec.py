@@ -24,12 +24,12 @@ def encode_tokens(tokens: Sequence[Token]) -> bytes:
     """Pack tokens, without their ``run_id``."""
     numbers = array("f")
     for token in tokens:
-        numbers.extend(map(_number, (token.raw_logprob, token.sampled_prob, token.entropy, token.at)))
-        numbers.extend(_number(candidate.raw_logprob) for candidate in token.candidates)
-        numbers.extend(_number(candidate.sampled_prob) for candidate in token.candidates)
+        _append(numbers, [token.raw_logprob, token.sampled_prob, token.entropy, token.at])
+        _append(numbers, [candidate.raw_logprob for candidate in token.candidates])
+        _append(numbers, [candidate.sampled_prob for candidate in token.candidates])
         for stage in token.stages:
             numbers.append(stage.removed)
-            numbers.extend(stage.probs)
+            numbers.fromlist(list(stage.probs))
     if sys.byteorder == "big":
         numbers.byteswap()
     words = {
@@ -54,9 +54,16 @@ def _words_of(token: Token) -> list[Any]:
     ]
 
 
-def _number(value: float | None) -> float:
-    """What is not known is written as NaN, which nothing that is known ever is."""
-    return math.nan if value is None else value
+def _append(numbers: array[float], values: list[float | None]) -> None:
+    """What is not known is written as NaN, which nothing that is known ever is.
+
+    Nearly always everything is known: the list is tried as it is (a refused one leaves ``numbers`` as it
+    was), since this runs every second beside the decode loop.
+    """
+    try:
+        numbers.fromlist(values)  # type: ignore[arg-type]
+    except TypeError:
+        numbers.fromlist([math.nan if value is None else value for value in values])
 
 
 def _known(value: float) -> float | None:
