@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 from inference.errors import InferenceError
 from inference.events import (
+    AdaptersChanged,
+    AttachAdapterRequest,
     Cancelled,
     Event,
     Failed,
@@ -51,6 +53,29 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--context-length", type=int, default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--adapter``, for commands that work on the model with its adapters."""
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        default=[],
+        type=_adapter,
+        metavar="DIR[=SCALE]",
+        help="a LoRA folder to put on the model, at 1 or another scale; may be repeated",
+    )
+
+
+def _adapter(text: str) -> tuple[str, float]:
+    """A folder that may itself hold an "=", and the scale behind the last one."""
+    folder, equals, scale = text.rpartition("=")
+    if not equals or "/" in scale:
+        return text, 1.0
+    try:
+        return folder, float(scale)
+    except ValueError:
+        return text, 1.0
 
 
 def print_json(value: Any, stream: TextIO | None = None) -> None:
@@ -101,10 +126,10 @@ def run_events(
 
 
 def load_model(session: Session, arguments: argparse.Namespace) -> float:
-    """Load what ``add_model_arguments`` asked for; returns the seconds that it took.
+    """Load what ``add_model_arguments`` asked for, adapters included; returns the seconds of the load.
 
     Raises:
-        RunFailed: It can't be loaded.
+        RunFailed: It can't be loaded, or an adapter does not fit.
     """
     request = LoadRequest(
         run_id=new_run_id(),
@@ -118,6 +143,12 @@ def load_model(session: Session, arguments: argparse.Namespace) -> float:
     for event in run_events(session, request):
         if isinstance(event, ModelLoaded):
             seconds = event.seconds
+    for folder, scale in getattr(arguments, "adapter", ()):
+        for event in run_events(
+            session, AttachAdapterRequest(run_id=new_run_id(), adapter=folder, scale=scale)
+        ):
+            if arguments.json and isinstance(event, AdaptersChanged):
+                print_event(event, as_json=True)
     return seconds
 
 

@@ -81,6 +81,10 @@ class _Generation:
         self.handle = handle
         self.controls = handle.controls
         check_controls(self.controls)
+        self.path_reason = ""
+        if self.controls.adapters is not None:
+            engine.use_adapters(self.controls.adapters)
+        engine.restore_kernels()
         prompt = build_prompt(engine.loaded, engine.table, request, room=1)
         self.prompt, self.healing = _healed(engine, request, prompt)
         self.spans = [
@@ -92,7 +96,6 @@ class _Generation:
         self.reading = Reading(engine, handle, engine.take_prefix(), steering)
         self.draft = None if draft is None else Draft(draft, self.prompt.ids, handle)
         self.steps: Steps | None = None
-        self.path_reason = ""
         self.accepted = 0
         self.reused = 0
         self.written: list[int] = []
@@ -134,6 +137,7 @@ class _Generation:
             seed=self.seed,
             prompt_text=self.prompt.text,
             dropped_messages=self.prompt.dropped_messages,
+            adapters=self.engine.adapters.active,
         )
         logits = yield from self.reading.prefill(ids, scored=scored)
         self.steps = self._steps(logits, RandomStream(self.seed))
@@ -215,7 +219,9 @@ class _Generation:
         self.state.controls = self.controls
         if "seed" in names:
             self.state.stream.restart(_seed(self.controls))
-        if names & {"attention", "steering"}:
+        if "adapters" in names and self.steps.path == "captured":
+            self._go_on_plainly("an adapter was switched while the reply was written")
+        elif names & {"attention", "steering", "adapters"}:
             try:
                 self.steps.steering_changed()
             except CaptureFailed as error:
@@ -246,6 +252,8 @@ class _Generation:
         old, self.controls = self.controls, self.handle.controls
         if (old.attention, old.steering) != (self.controls.attention, self.controls.steering):
             self.reading.steering = self._key_factors()
+        if self.controls.adapters is not None:
+            self.engine.use_adapters(self.controls.adapters)
         return changes_between(old, self.controls)
 
     def _key_factors(self) -> KeyFactors:

@@ -14,10 +14,11 @@ import psutil
 import torch
 from torch import Tensor
 
+from inference.adapters.attached import Adapters
 from inference.captured import kernels
 from inference.captured.runner import StepRunner, why_not
 from inference.detokenizing import TokenTable
-from inference.events import MemoryUse, Progress
+from inference.events import AdapterScale, MemoryUse, Progress
 from inference.generation.healing import ByteIndex
 from inference.generation.prefix import Prefix, score_positions
 from inference.passes.forward import Forward, KeyFactors
@@ -49,6 +50,7 @@ class Engine:
         self.runner, self.runner_reason = _runner(loaded, kind)
         #: Kernels are for GPUs; they also serve runs that are not captured.
         self.kernels = kernels.install(loaded) if kernels_wanted(loaded, kind) else kernels.Kernels()
+        self.adapters = Adapters(loaded.model, loaded.dtype)
         self._holder: Prefix | None = None
 
     @cached_property
@@ -79,6 +81,31 @@ class Engine:
         """Whether a prefix's cache holds what it says."""
         return prefix.consistent and (self.runner is None or prefix is self._holder)
 
+    def use_adapters(self, scales: Sequence[AdapterScale]) -> bool:
+        """Let these adapters act from now on, and no others; returns whether that changes anything.
+
+        What computes layers without calling them stands back while one is on, and steps have to be captured
+        anew. Between two runs, fused layers come back once all are off.
+
+        Raises:
+            InvalidRequest: One is not attached, or two can't be on together.
+        """
+        if not self.adapters.use(scales):
+            return False
+        on = self.adapters.mark is not None
+        self.forward.hooked = on
+        if on:
+            self.kernels.set_layers_aside()
+        if self.runner is not None:
+            self.runner.model_changed()
+        return True
+
+    def restore_kernels(self) -> None:
+        """Fuse layers again that were set aside, if nothing keeps them from it; takes a moment."""
+        if self.adapters.mark is None and self.kernels.aside and self.runner is not None:
+            self.free_cache()
+            self.kernels.restore_layers(self.loaded)
+
     def reserve(self, prompt_tokens: int, new_tokens: int) -> None:
         """Have room for a run, so that its buffers need not move soon after it has begun."""
         if self.runner is not None:
@@ -93,6 +120,7 @@ class Engine:
     def close(self) -> None:
         """Let go of all that hangs on the model, so that its memory is free when it goes."""
         self.free_cache()
+        self.adapters.clear()
         self.kernels.uninstall()
 
     def memory(self) -> MemoryUse:
@@ -100,7 +128,9 @@ class Engine:
         held = cache_bytes(self.prefix.cache) if self.prefix is not None else 0
         step = 0 if self.runner is None else self.runner.bytes()
         step += 0 if self.forward.step is None else self.forward.step.copied
-        return replace(self.loaded.memory(), kv_cache=held, step=step)
+        measured = self.loaded.memory()
+        weights = measured.weights + self.adapters.bytes()
+        return replace(measured, weights=weights, kv_cache=held, step=step)
 
 
 def kernels_wanted(loaded: LoadedModel, kind: StepKind) -> bool:
@@ -134,6 +164,13 @@ class Reading:
     prefix: Prefix
     steering: KeyFactors = field(default_factory=KeyFactors)
 
+    def marks(self, start: int, stop: int) -> list[object]:
+        """For each of these positions a value that is equal where it is read in the same way: under the same
+        attention factors and the same adapters.
+        """
+        marks, adapters = self.steering.marks(start, stop), self.engine.adapters.mark
+        return marks if adapters is None else [(adapters, mark) for mark in marks]
+
     def reuse(self, ids: Sequence[int], *, scored: int | None) -> int:
         """Cut the prefix to what it has in common with a prompt, of which at least one token is read for
         its logits.
@@ -145,7 +182,7 @@ class Reading:
         Returns:
             How many tokens need not be read.
         """
-        common = self.prefix.common_length(ids, self.steering.marks(0, len(ids)))
+        common = self.prefix.common_length(ids, self.marks(0, len(ids)))
         length = min(common, len(ids) - 1)
         if scored is not None:
             # The first new token is scored by the logits of the token before it, which is read again.
@@ -191,5 +228,5 @@ class Reading:
     def read(self, ids: Sequence[int], *, keep: int = 1) -> Tensor:
         """One forward pass behind the prefix, which grows by ``ids``; returns (keep, vocabulary) logits."""
         start = len(self.prefix.ids)
-        with self.prefix.growing(ids, self.steering.marks(start, start + len(ids))):
+        with self.prefix.growing(ids, self.marks(start, start + len(ids))):
             return self.engine.forward(list(ids), self.prefix.cache, keep=keep, steering=self.steering)

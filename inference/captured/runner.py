@@ -96,6 +96,12 @@ class StepRunner:
         self.controls: ControlBuffers | None = None
         self.record = Record(0)
 
+    def model_changed(self) -> None:
+        """The model computes something else from now on: what was captured of it is not used again."""
+        self.graphs.settle()
+        self._readers.clear()
+        self._checked.clear()
+
     def bytes(self) -> int:
         """Memory of the graphs, and of the buffers beside the cache's own."""
         if self.controls is None:

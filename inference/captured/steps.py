@@ -118,7 +118,7 @@ class CapturedSteps:
             self._runner.read(position)
 
     def _extend(self, token: int) -> None:
-        self._prefix.marks += self._state.reading.steering.marks(self.position, self.position + 1)
+        self._prefix.marks += self._state.reading.marks(self.position, self.position + 1)
         self._prefix.ids.append(token)
 
     def controls_changed(self) -> None:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import argparse
 
-from inference.command_line import RunFailed, add_model_arguments, load_model, print_event, report, run_events
+from inference.command_line import (
+    RunFailed,
+    add_adapter_arguments,
+    add_model_arguments,
+    load_model,
+    print_event,
+    report,
+    run_events,
+)
 from inference.events import Event, ExplainRequest, Explanation, Message, Setting
 from inference.running import new_run_id
 from inference.session import Session
@@ -18,6 +26,7 @@ from inference.session import Session
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to explain, and how."""
     add_model_arguments(parser)
+    add_adapter_arguments(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="raw text that comes before the target")
     what.add_argument("--chat", metavar="TEXT", help="a user's message; the target is in the reply")

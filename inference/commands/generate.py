@@ -12,7 +12,15 @@ import argparse
 import sys
 from dataclasses import replace
 
-from inference.command_line import RunFailed, add_model_arguments, load_model, print_event, report, run_events
+from inference.command_line import (
+    RunFailed,
+    add_adapter_arguments,
+    add_model_arguments,
+    load_model,
+    print_event,
+    report,
+    run_events,
+)
 from inference.events import (
     AttentionControl,
     DraftLoaded,
@@ -33,6 +41,7 @@ _DEFAULTS = SamplingControls()
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to continue, and every control."""
     add_model_arguments(parser)
+    add_adapter_arguments(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--prompt", metavar="TEXT", help="raw text to continue")
     what.add_argument("--chat", metavar="TEXT", help="a user's message to answer")

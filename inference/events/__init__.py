@@ -11,6 +11,19 @@ are seconds. *Raw* is the model's own distribution (softmax of the unchanged log
 that the token was drawn from, after every control.
 """
 
+from inference.events.adapters import (
+    AdapterInfo,
+    AdapterInspected,
+    AdaptersChanged,
+    AdaptersCompared,
+    AttachAdapterRequest,
+    CompareAdaptersRequest,
+    ComparedCandidate,
+    ComparedToken,
+    DetachAdapterRequest,
+    InspectAdapterRequest,
+    SetAdaptersRequest,
+)
 from inference.events.base import (
     ENDINGS,
     Cancelled,
@@ -44,6 +57,7 @@ from inference.events.chat import (
     TokensFound,
 )
 from inference.events.controls import (
+    AdapterScale,
     AttentionControl,
     Overlap,
     SamplingControls,
@@ -155,10 +169,16 @@ from inference.events.why import (
 
 __all__ = [
     "ENDINGS",
+    "AdapterInfo",
+    "AdapterInspected",
+    "AdapterScale",
+    "AdaptersChanged",
+    "AdaptersCompared",
     "Answer",
     "AnswerQuality",
     "AskRequest",
     "AskSeconds",
+    "AttachAdapterRequest",
     "AttentionControl",
     "AttentionMap",
     "AttentionRequest",
@@ -170,10 +190,14 @@ __all__ = [
     "ChatTemplateRequest",
     "CitationMark",
     "CloseLibraryRequest",
+    "CompareAdaptersRequest",
     "CompareMethodsRequest",
+    "ComparedCandidate",
+    "ComparedToken",
     "ControlsChanged",
     "DeleteLibraryRequest",
     "DeletionCurve",
+    "DetachAdapterRequest",
     "Device",
     "DocumentEntry",
     "DocumentIndexed",
@@ -201,6 +225,7 @@ __all__ = [
     "Hits",
     "IndexProgress",
     "IndexRequest",
+    "InspectAdapterRequest",
     "InspectRequest",
     "Int8Product",
     "LensRequest",
@@ -264,6 +289,7 @@ __all__ = [
     "ServerKind",
     "ServerModels",
     "ServerModelsRequest",
+    "SetAdaptersRequest",
     "Setting",
     "Source",
     "SourcesChosen",

@@ -47,11 +47,20 @@ class SteeringOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterScale:
+    """An attached adapter that is on; ``scale`` 1 is as it was trained."""
+
+    name: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingControls:
     """Every knob that may move while the model is generating; the next token feels it.
 
     ``top_k`` 0, ``top_p`` 1, ``min_p`` 0 and the penalties' neutral values (1, 0, 0) switch a stage off;
     ``temperature`` 0 is greedy. ``seed`` None draws a fresh one, which :class:`Started` reports.
+    ``adapters`` are those of the attached adapters that are on; None leaves them as they are.
     """
 
     temperature: float = 0.7
@@ -67,3 +76,4 @@ class SamplingControls:
     logit_bias: tuple[tuple[int, float], ...] = ()
     attention: tuple[AttentionControl, ...] = ()
     steering: SteeringOptions = SteeringOptions()
+    adapters: tuple[AdapterScale, ...] | None = None

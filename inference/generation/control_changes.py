@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from inference.events import AttentionControl, SamplingControls, SteeringOptions
+from inference.events import AdapterScale, AttentionControl, SamplingControls, SteeringOptions
 
 
 def changes_between(old: SamplingControls, new: SamplingControls) -> tuple[tuple[str, str, str], ...]:
     """(name, old, new) of each control that differs, in the order of :class:`SamplingControls`."""
     return tuple(
-        (field.name, in_words(getattr(old, field.name)), in_words(getattr(new, field.name)))
+        (field.name, *_both(field.name, getattr(old, field.name), getattr(new, field.name)))
         for field in fields(SamplingControls)
         if getattr(old, field.name) != getattr(new, field.name)
     )
+
+
+def _both(name: str, old: Any, new: Any) -> tuple[str, str]:
+    """What it was and what it is; adapters that are left as they are have no words of their own."""
+    if name == "adapters":
+        old, new = old or (), new or ()
+    return in_words(old), in_words(new)
 
 
 def in_words(value: Any) -> str:
@@ -34,6 +41,8 @@ def in_words(value: Any) -> str:
 
 def _part(value: Any) -> str:
     match value:
+        case AdapterScale():
+            return value.name if value.scale == 1.0 else f"{value.name} × {value.scale:g}"
         case AttentionControl():
             where = "" if value.message is None else f" of message {value.message + 1}"
             return f"{value.start}-{value.end}{where} × {value.factor:g}"

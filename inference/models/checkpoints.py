@@ -102,7 +102,7 @@ def _no_weights(folder: Path) -> Exception:
     if "adapter_config.json" in names:
         return ModelUnsupported(
             "This folder holds an adapter (LoRA), not a whole model.",
-            hint="Merge the adapter into its base model first, then open the merged model.",
+            hint="Load its base model, then put the adapter on it (Steer tab, or drop the folder there).",
         )
     pickles = [name for name in names if name.endswith(_PICKLES)]
     if pickles:

@@ -65,6 +65,8 @@ class Forward:
         self._positions = "position_ids" in parameters
         #: How single tokens are read where there is a shorter way, and it is known to be right.
         self.step = cpu_step(self._model)
+        #: Something listens to the model's layers and changes what they say: they have to be called.
+        self.hooked = False
 
     @cached_property
     def recurrent(self) -> bool:
@@ -110,7 +112,8 @@ class Forward:
         """
         steering = None if steering is None or steering.neutral else steering
         step = self.step
-        if step is None or steering is not None or len(ids) != 1 or not step.fits(cache):
+        single = len(ids) == 1 and steering is None and not self.hooked
+        if step is None or not single or not step.fits(cache):
             return self._read(ids, cache, keep, steering)
         if step.right:
             return step(ids[0], cast(Cache, cache))
