@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
@@ -12,6 +14,7 @@ from PySide6.QtWidgets import QApplication
 from app.collecting import Collector
 from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
+from app.controllers.crashes import CrashesController
 from app.controllers.downloads import DownloadsController
 from app.controllers.examples import ExamplesController
 from app.controllers.explaining import ExplainingController
@@ -20,6 +23,7 @@ from app.controllers.healing import HealingController
 from app.controllers.looking import LookingController
 from app.controllers.models import ModelsController
 from app.controllers.monitor import MonitorController
+from app.controllers.newer import NewerController
 from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
 from app.controllers.side_by_side import SideBySideController
@@ -28,12 +32,14 @@ from app.controllers.templates import TemplateController
 from app.controllers.tracks import TracksController
 from app.controllers.two_prompts import TwoPromptsController
 from app.controllers.vocabulary import VocabularyController
+from app.crashes import SessionMark
 from app.desk import Desk
 from app.documents import Documents
 from app.engines import make_documents, make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
 from app.instance import Instance
+from app.newer import is_newer
 from app.profile import Profile, hub_cache
 from app.settings import SettingsFile
 from app.shell import Shell
@@ -90,7 +96,13 @@ class App(QObject):
         self.instance = Instance(options.profile, parent=self)
         if not second:
             self.instance.listen()
-        self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=second)
+        self.mark = SessionMark(options.profile.logs)
+        self._crash = None if second else self.mark.begin()
+        newer = is_newer(options.profile)
+        read_only = second or newer
+        # What is read of a newer profile is not added to.
+        self._apart = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if newer else None
+        self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=read_only)
         remembered = self._file.load()
         self.models = ViewModels.make(remembered, faults)
         self.models.settings.update(
@@ -100,13 +112,13 @@ class App(QObject):
         )
         self.theme = Theme(qt, remembered.page.theme)
         self.widgets: Widgets = make_widgets(self.models, self.theme)
-        self.history = History(options.profile.history_file, self.faults.report, read_only=second)
+        self.history = History(options.profile.history_file, self.faults.report, read_only=read_only)
         self._make_workers()
         self._make_controllers()
         self.documents = Documents(
             engine=self.engine_desk,
             make_session=options.make_documents,
-            root=options.profile.data / "libraries",
+            root=(Path(self._apart.name) if self._apart else options.profile.data) / "libraries",
             models=self.models,
             faults=self.faults,
             name=remembered.library,
@@ -128,6 +140,21 @@ class App(QObject):
             keep=self.remembering.keep_template,
             parent=self,
         )
+        self.crashes = CrashesController(
+            report=self._crash,
+            bar=self.widgets.crash_bar,
+            sheet=self.widgets.crash,
+            faults=self.faults.report,
+            parent=self,
+        )
+        self.newer = NewerController(
+            profile=options.profile,
+            remembered=remembered,
+            history=self.history,
+            bar=self.widgets.newer_bar,
+            faults=self.faults.report,
+            parent=self,
+        )
         self.collector = Collector(self)
         self.warming = Warming(self)
         self.shell = Shell(self)
@@ -135,7 +162,7 @@ class App(QObject):
             chat=self.chat, generation=self.generation, models=self.models, parent=self
         )
         connect(self)
-        self._second = second
+        self._second, self._newer = second, newer
         self._painted = False
         self._closed = False
 
@@ -166,6 +193,7 @@ class App(QObject):
         self.remembering.note_conversation(self.chat.conversation)
         self.remembering.note_library(self.models.library.current)
         self.remembering.save()
+        self.remembering.stop()
         window.hide()
         self.chat.keep_controls()
         self.generation.save()
@@ -182,6 +210,9 @@ class App(QObject):
         self.collector.stop()
         self.warming.stop()
         self.history.close()
+        if self._apart is not None:
+            self._apart.cleanup()
+        self.mark.end()
         self._lock.unlock()
         window.hold_close(False)
         self.closed.emit(all(ended))
@@ -329,11 +360,24 @@ class App(QObject):
                 message="Model Loupe is already open with this profile.",
                 hint="This window shows a copy; nothing in it is kept. Use the other one, or --profile DIR.",
             )
+        if self._newer:
+            self.newer.offer()
+        self.crashes.offer()
         self.monitor.start()
         self.conversations.load()
         self.model_loads.refresh()
         self._load_first_model()
         self._open_last_conversation()
+        if self._crash is not None and not self.options.safe_mode:
+            self._restore_place()
+
+    def _restore_place(self) -> None:
+        """Show what was in front when the last session broke off."""
+        remembered = self.remembering.remembered
+        if remembered.mode and not self.options.paths:
+            self.widgets.window.show_mode(remembered.mode)
+        if remembered.panel:
+            self.widgets.inspector.show_panel(remembered.panel)
 
     def _load_first_model(self) -> None:
         page, remembered = self.models.settings.settings, self.remembering.remembered

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from PySide6.QtCore import QMessageLogContext, QObject, QtMsgType, Signal, Slot, qInstallMessageHandler
 
+from app.trail import frames
 from inference.events import Failed
 from views.models.faults import Fault, FaultsModel
 
@@ -51,7 +52,7 @@ class FaultReporter(QObject):
         action_label: str = "",
     ) -> None:
         """Log and show one fault; may be called from any thread."""
-        logger.error("%s: %s %s\n%s", kind, message, hint, details)
+        logger.error("%s: %s %s\n%s", kind, message, hint, details, extra={"trail": kind})
         self._reported.emit(
             Fault(
                 kind=kind,
@@ -119,6 +120,7 @@ class Hooks:
             hint="You can go on. If it happens again, copy the details into a report.",
             details="".join(traceback.format_exception(kind, error, trace)),
         )
+        logger.info("Where it was raised", extra={"trail": "\n".join(frames(kind, trace))})
 
     def _on_thread_exception(self, arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_value is not None:

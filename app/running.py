@@ -18,6 +18,7 @@ from app.faults import Hooks, start_log
 from app.instance import hand_over
 from app.launcher import DESKTOP_ID
 from app.profile import Profile
+from app.trail import start_trail
 from views import reading_accessible
 
 
@@ -36,12 +37,13 @@ def run(*, profile: str | None, paths: tuple[str, ...], safe_mode: bool) -> int:
     """Open the window and stay until it is closed; returns the exit status."""
     place = Profile.under(Path(profile)) if profile else Profile.default()
     start_log(place.log_file)
+    start_trail(place.logs / "trail.log")
     qt = make_application()
     if hand_over(place, paths):
         return 0
     app = App(qt, Options(profile=place, paths=paths, safe_mode=safe_mode))
     hooks = Hooks(app.faults)
-    hooks.install(place.logs / "crash.log")
+    hooks.install(app.mark.stacks_file)
     ending = Ending(app)
     app.show()
     status: int = qt.exec()

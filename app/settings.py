@@ -42,6 +42,7 @@ class Remembered:
         system_prompts: The user's own system prompts, name and text.
         layout: Qt's own description of the window and its docks.
         conversation: The conversation that was open.
+        mode, panel: What the middle and the inspector showed; they come back after a crash.
         library: The library of documents that was open.
         templates: The user's own chat templates, by the source of their model.
     """
@@ -55,6 +56,8 @@ class Remembered:
     system_prompts: tuple[tuple[str, str], ...] = ()
     layout: bytes = b""
     conversation: int | None = None
+    mode: str = ""
+    panel: str = ""
     library: str = ""
     templates: tuple[tuple[str, str], ...] = ()
 
@@ -134,12 +137,15 @@ class SettingsFile:
 
     def _set_aside(self, error: Exception) -> None:
         target = self._path.with_name(f"{self._path.stem}.damaged-{time.strftime('%Y%m%d-%H%M%S')}.json")
-        with contextlib.suppress(OSError):
-            self._path.replace(target)
+        if not self._read_only:
+            with contextlib.suppress(OSError):
+                self._path.replace(target)
         self._report(
             kind="settings-damaged",
             message="The settings file was damaged; the defaults hold.",
-            hint=f"The damaged file is kept as {target.name}.",
+            hint="The file is left as it is."
+            if self._read_only
+            else f"The damaged file is kept as {target.name}.",
             details=f"{self._path}\n{error}",
         )
 

@@ -264,6 +264,19 @@ class Shell(QObject):
             self._app.conversations.export(conversation, kind, Path(path))
 
     @Slot()
+    def note_conversation(self, *_: object) -> None:
+        """Remember which conversation is open, in case this session does not end properly."""
+        self._app.remembering.note_conversation(self._app.chat.conversation)
+
+    @Slot()
+    def save_crash_report(self) -> None:
+        """Ask for a place and write a copy of the report there."""
+        name = "model-loupe-report.txt"
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Save the report", name)
+        if path:
+            self._app.crashes.save(Path(path))
+
+    @Slot()
     def export_runs(self) -> None:
         """Ask for a place and write the list of runs there."""
         path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the runs", "runs.csv")

@@ -10,6 +10,7 @@ from views.chat_panel import ChatPanel
 from views.chat_template_view import ChatTemplateView
 from views.compare_view import CompareView
 from views.conversation_list import ConversationList
+from views.crash_view import CrashView
 from views.document_intents import DocumentIntents
 from views.documents_panel import DocumentsPanel
 from views.faults_view import FaultsBar, FaultsView
@@ -20,6 +21,7 @@ from views.lens_panel import LensPanel
 from views.main_window import MainWindow
 from views.model_picker import ModelPicker
 from views.monitor_panel import MonitorPanel
+from views.offer_bar import OfferBar
 from views.sampling_panel import SamplingPanel
 from views.settings_view import SettingsView
 from views.shortcuts_view import ShortcutsView
@@ -56,6 +58,9 @@ class Widgets:
     template: ChatTemplateView
     faults_bar: FaultsBar
     faults: FaultsView
+    crash_bar: OfferBar
+    crash: CrashView
+    newer_bar: OfferBar
     documents: DocumentsPanel
     two_prompts: TwoPromptsPanel
     document_intents: DocumentIntents
@@ -105,7 +110,9 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     two_prompts = TwoPromptsPanel(models.two_prompts, theme)
     window.add_mode("compare", "Compare", two_prompts, whole=True)
     faults_bar = FaultsBar(models.faults, theme)
-    window.add_banner(faults_bar)
+    crash_bar, newer_bar = OfferBar("crashBar", theme), OfferBar("newerBar", theme)
+    for banner in (newer_bar, crash_bar, faults_bar):
+        window.add_banner(banner)
     return Widgets(
         window=window,
         intents=intents,
@@ -128,6 +135,9 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         template=ChatTemplateView(models.template, theme, window),
         faults_bar=faults_bar,
         faults=FaultsView(models.faults, theme, window),
+        crash_bar=crash_bar,
+        crash=CrashView(theme, window),
+        newer_bar=newer_bar,
         documents=documents,
         two_prompts=two_prompts,
         document_intents=document_intents,

@@ -22,6 +22,7 @@ def connect(app: App) -> None:
     _connect_two_prompts(app)
     _connect_lens(app)
     _connect_leaving(app)
+    _connect_remembering(app)
     _connect_sheets(app)
     _connect_status(app)
 
@@ -201,6 +202,21 @@ def _connect_lens(app: App) -> None:
     panel.position_hovered.connect(looking.hover)
     panel.position_chosen.connect(looking.choose)
     looking.told.connect(app.shell.tell)
+
+
+def _connect_remembering(app: App) -> None:
+    """What is to come back after a crash is written down when it changes."""
+    window, remembering = app.widgets.window, app.remembering
+    window.mode_shown.connect(remembering.note_mode)
+    app.widgets.inspector.shown.connect(remembering.note_panel)
+    for dock in (window.conversation_dock, window.inspector_dock, window.monitor_dock):
+        for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):
+            signal.connect(remembering.note_layout)
+    app.chat.opened.connect(app.shell.note_conversation)
+    app.generation.busy_changed.connect(app.shell.note_conversation)
+    app.newer.quit_wanted.connect(window.close)
+    app.crashes.told.connect(app.shell.tell)
+    app.widgets.crash.save_requested.connect(app.shell.save_crash_report)
 
 
 def _connect_leaving(app: App) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
+from app.trail import frames
 from inference.events import ENDINGS, Cancelled, Event, Failed, Request, SamplingControls
 from inference.running import RunHandle
 
@@ -24,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two frames, and the share of the GUI thread's time that they may take: while it runs
 #: Python, a decode loop has to wait for its turn.
-SHORTEST_FRAME, LONGEST_FRAME = 0.033, 0.1
-FRAME_SHARE = 0.05
+SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.1
+FRAME_SHARE = 0.03
 
 
 class SessionLike(Protocol):
@@ -58,8 +59,10 @@ class _Drain(QObject):
         try:
             ended = self._drain(request, handle)
             details = "" if ended else f"{type(request).__name__} ended without an answer."
-        except Exception:
+        except Exception as error:
             ended, details = False, traceback.format_exc()
+            where = "\n".join(frames(type(error), error.__traceback__))
+            logger.error("An exception ended a run", extra={"trail": where})
         if not ended:
             logger.error("A run broke off:\n%s", details)
             self._post(_internal_failure(request.run_id, details))

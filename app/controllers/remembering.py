@@ -44,6 +44,7 @@ class RememberingController(QObject):
         self._file = file
         self._remembered = remembered
         self._layout = layout
+        self._stopped = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
@@ -63,6 +64,26 @@ class RememberingController(QObject):
         self._pause.stop()
         self._remembered = replace(self._remembered, layout=self._layout())
         self._file.save(self._remembered)
+
+    def stop(self) -> None:
+        """Take no more notes: what the window does while it closes is not what the user arranged."""
+        self._stopped = True
+        self._pause.stop()
+
+    @Slot()
+    def note_layout(self, *_: object) -> None:
+        """The user moved or hid a part of the window."""
+        self._note()
+
+    @Slot(str)
+    def note_mode(self, name: str) -> None:
+        """Remember what the middle shows."""
+        self._note(mode=name)
+
+    @Slot(str)
+    def note_panel(self, name: str) -> None:
+        """Remember what the inspector shows."""
+        self._note(panel=name)
 
     @Slot(object)
     def note_load(self, choice: LoadChoice) -> None:
@@ -115,5 +136,7 @@ class RememberingController(QObject):
         self._note(presets=presets)
 
     def _note(self, **changes: Any) -> None:
+        if self._stopped:
+            return
         self._remembered = replace(self._remembered, **changes)
         self._pause.start()

@@ -57,6 +57,18 @@ class Keeper:
         self.db, self.on_disk = disk, True
         return True
 
+    def copy_to(self, path: Path) -> None:
+        """Write everything into a new file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as disk:
+                self.db.backup(disk)
+        except sqlite3.Error as error:
+            raise OSError(str(error)) from error
+
     def close(self) -> None:
         """Release the file; what is only in memory is written if that has become possible."""
         self.save_again()
@@ -71,13 +83,8 @@ class Keeper:
             db = schema.open_database(self._path)
         except schema.NewerHistory:
             self._writable = False
-            self._report(
-                kind="history-newer",
-                message="The history was written by a newer version of Model Loupe.",
-                hint="Use that version to see it. It is left as it is; this window keeps nothing.",
-                details=str(self._path),
-            )
-            return schema.open_memory()
+            self._report_newer("")
+            return self._copy_of_file()
         except sqlite3.OperationalError as error:
             return self._without_file(error)
         except sqlite3.DatabaseError as error:
@@ -86,6 +93,14 @@ class Keeper:
             return self._without_file(error)
         self.on_disk = True
         return db
+
+    def _report_newer(self, details: str) -> None:
+        self._report(
+            kind="history-newer",
+            message="The history was written by a newer version of Model Loupe.",
+            hint="Use that version to see it. It is left as it is; this window keeps nothing.",
+            details=f"{self._path}\n{details}",
+        )
 
     def _begin_anew(self, error: Exception) -> sqlite3.Connection:
         try:
@@ -111,7 +126,20 @@ class Keeper:
         with contextlib.suppress(sqlite3.Error, OSError):
             if self._path.exists():
                 with contextlib.closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as disk:
+                    if int(disk.execute("PRAGMA user_version").fetchone()[0]) > len(schema.MIGRATIONS):
+                        return self._copy_of_newer(disk)
                     disk.backup(memory)
+        schema.configure(memory)
+        return memory
+
+    def _copy_of_newer(self, disk: sqlite3.Connection) -> sqlite3.Connection:
+        """As much of a later version's file as this version's tables hold; all of it or nothing."""
+        memory = schema.open_memory()
+        try:
+            schema.copy_rows(disk, memory)
+        except sqlite3.Error as error:
+            self._report_newer(str(error))
+            memory = schema.open_memory()
         schema.configure(memory)
         return memory
 

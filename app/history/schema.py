@@ -92,6 +92,30 @@ def open_database(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3
     return db
 
 
+def version_of(path: Path) -> int:
+    """The version of a history file, which is not changed; 0 if there is none or it cannot be read."""
+    with contextlib.suppress(sqlite3.Error, OSError):
+        if path.exists():
+            with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+                return int(db.execute("PRAGMA user_version").fetchone()[0])
+    return 0
+
+
+def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Copy what the tables of this version hold from a file of a later one into an empty database.
+
+    Raises:
+        sqlite3.Error: The later version keeps these things in another way.
+    """
+    target.execute("PRAGMA foreign_keys = OFF")
+    for table in ("conversations", "messages", "token_records"):
+        columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
+        names = ", ".join(columns)
+        marks = ", ".join("?" * len(columns))
+        rows = source.execute(f"SELECT {names} FROM {table}")
+        target.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+
+
 def open_memory() -> sqlite3.Connection:
     """An empty history that lives as long as the app."""
     db = sqlite3.connect(":memory:", isolation_level=None)

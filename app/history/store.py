@@ -55,6 +55,14 @@ class History:
         """Whether what is written now outlives the app."""
         return self._keeper.on_disk
 
+    def copy_to(self, path: Path) -> None:
+        """Write everything into a new file.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._keeper.copy_to(path)
+
     # --- conversations ----------------------------------------------------------------------------
 
     def create(
