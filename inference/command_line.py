@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from inference.events import (
     ModelLoaded,
     Request,
     SamplingControls,
+    Secret,
     to_json,
 )
+from inference.remote.address import is_remote
 from inference.running import RunHandle, new_run_id
 from inference.session import Session
 
@@ -40,7 +43,12 @@ class RunFailed(Exception):
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """``--model`` and how to load it."""
-    parser.add_argument("--model", default="builtin", help='"builtin", a folder, a GGUF file or a hub id')
+    parser.add_argument(
+        "--model",
+        default="builtin",
+        help='"builtin", a folder, a GGUF file, a hub id, or a server\'s model: openai:URL#NAME (its key is '
+        "taken from MODEL_LOUPE_API_KEY)",
+    )
     parser.add_argument(
         "--quantization", choices=["none", "bf16", "fp16", "int8", "nf4", "fp4"], default="none"
     )
@@ -138,6 +146,7 @@ def load_model(session: Session, arguments: argparse.Namespace) -> float:
         int8=arguments.int8,
         device=arguments.device,
         context_length=arguments.context_length,
+        key=_key(arguments.model),
     )
     seconds = 0.0
     for event in run_events(session, request):
@@ -150,6 +159,11 @@ def load_model(session: Session, arguments: argparse.Namespace) -> float:
             if arguments.json and isinstance(event, AdaptersChanged):
                 print_event(event, as_json=True)
     return seconds
+
+
+def _key(model: str) -> Secret:
+    """The key for a model on a server; of no use to any other."""
+    return Secret(os.environ.get("MODEL_LOUPE_API_KEY", "") if is_remote(model) else "")
 
 
 def report(failure: RunFailed, *, as_json: bool) -> int:

@@ -33,6 +33,13 @@ def load(session: Session, request: LoadRequest, handle: RunHandle) -> Iterator[
     The old model goes before the new one comes, as two seldom fit; but only once the new one's files have
     been found whole, so a slip of the hand does not cost the model that works.
     """
+    from inference.remote import address
+    from inference.remote import handlers as remote
+
+    if address.is_remote(request.model):
+        yield from remote.load(session, request, handle)
+        return
+
     from inference import catalog, loading
 
     began = time.perf_counter()
@@ -45,6 +52,12 @@ def load(session: Session, request: LoadRequest, handle: RunHandle) -> Iterator[
 
 def unload(session: Session, request: UnloadRequest, handle: RunHandle) -> Iterator[Event]:
     """Free the model; nothing happens if there is none -> [ModelUnloaded]."""
+    if session.remote is not None:
+        from inference.remote import handlers as remote
+
+        yield from remote.unload(session, request, handle)
+        return
+
     from inference import loading
 
     loaded = session.loaded
@@ -94,6 +107,13 @@ def load_draft(session: Session, request: LoadDraftRequest, handle: RunHandle) -
 
 def inspect(session: Session, request: InspectRequest, handle: RunHandle) -> Iterator[Event]:
     """Describe a model from its files -> ModelInspected."""
+    from inference.remote import address
+    from inference.remote import handlers as remote
+
+    if address.is_remote(request.model):
+        yield from remote.inspect(session, request, handle)
+        return
+
     from inference import catalog
 
     yield catalog.inspect(request)

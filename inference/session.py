@@ -16,7 +16,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from inference.errors import InferenceError, InternalError, NoModelLoaded, OutOfMemory, RunCancelled
+from inference.errors import (
+    InferenceError,
+    InternalError,
+    NoModelLoaded,
+    NotAvailable,
+    OutOfMemory,
+    RunCancelled,
+)
 from inference.events import (
     ENDINGS,
     AskRequest,
@@ -55,6 +62,7 @@ from inference.events import (
     Request,
     ScoreRequest,
     SearchRequest,
+    ServerModelsRequest,
     SetAdaptersRequest,
     UnloadRequest,
     WarmPagesRequest,
@@ -66,6 +74,7 @@ if TYPE_CHECKING:
     from inference.documents.rendering import PageRenderer
     from inference.engine import Engine
     from inference.models.loaded_model import LoadedModel
+    from inference.remote.engine import RemoteEngine
 
 #: ``handler(session, request, handle)`` yields the answer; it may yield the run's end itself, and if it does
 #: not the session adds ``Finished("done")``. Errors are raised, never yielded.
@@ -83,6 +92,7 @@ HANDLERS: dict[type[Request], str] = {
     SetAdaptersRequest: "inference.adapters.handlers:set_active",
     CompareAdaptersRequest: "inference.adapters.comparing:compare",
     ListModelsRequest: "inference.handlers:list_models",
+    ServerModelsRequest: "inference.remote.handlers:server_models",
     DownloadRequest: "inference.handlers:download",
     RenderRequest: "inference.handlers:render",
     GenerateRequest: "inference.handlers:generate",
@@ -116,6 +126,7 @@ class Session:
     Attributes:
         engine: The loaded model at work, or None.
         draft: A small model of the same vocabulary that guesses ahead, or None.
+        remote: The model on a server that is used in place of a loaded one, or None.
         handlers: Who answers which request; entries may be added.
         libraries: The open libraries of documents; made by the first request that needs them. Sessions of
             several threads may share one, so that the embedder is in memory once.
@@ -125,6 +136,7 @@ class Session:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.draft: Engine | None = None
+        self.remote: RemoteEngine | None = None
         self.libraries: Libraries | None = None
         self.pages: PageRenderer | None = None
         self.handlers: dict[type[Request], str | Handler] = dict(HANDLERS)
@@ -156,7 +168,13 @@ class Session:
 
         Raises:
             NoModelLoaded: There is none.
+            NotAvailable: It is on a server, which gives its text and at most its probabilities.
         """
+        if self.remote is not None:
+            raise NotAvailable(
+                "This works inside the model, which is on a server.",
+                hint="Choose a model on this machine for that.",
+            )
         if self.engine is None:
             raise NoModelLoaded("No model is loaded.")
         return self.engine
@@ -177,7 +195,7 @@ class Session:
         self.drop_draft()
         if self.engine is not None:
             self.engine.close()
-        self.engine = None
+        self.engine = self.remote = None
 
     def drop_draft(self) -> None:
         """Let go of the draft model."""
@@ -186,6 +204,11 @@ class Session:
         self.draft = None
 
     def _handler(self, request: Request) -> Handler:
+        if self.remote is not None:
+            from inference.remote.handlers import handler_for
+
+            if (own := handler_for(request)) is not None:
+                return own
         found = self.handlers.get(type(request))
         if found is None:
             raise InternalError(f"Nothing handles a {type(request).__name__}.")
