@@ -38,6 +38,8 @@ from views.throttle import Throttle
 
 _BAR, _LINE, _GAP = 5 * GRID, 4 * GRID + 2, 2 * GRID
 _MILLISECONDS = 333
+#: Bars that there is always room for: raw, penalties, temperature, one cut.
+_USUAL_BARS = 4
 #: A narrower box has no room for a word, px.
 _WORD = 2.5 * GRID
 #: A band that is nowhere as wide as this can't be seen, px; there are many of them.
@@ -82,6 +84,7 @@ class DistributionPlot(QWidget):
         self._token: Token | None = None
         self._rows: tuple[StageRow, ...] = ()
         self._with_bar: set[str] = set()
+        self._bars = _USUAL_BARS
         self._marked: int | None = None
         self._throttle = Throttle(self._update_rows, _MILLISECONDS, self)
         step.changed.connect(self._step_changed)
@@ -95,6 +98,11 @@ class DistributionPlot(QWidget):
         return self._rows
 
     @property
+    def with_bar(self) -> frozenset[str]:
+        """Names of the stages that have a bar: those that act, or acted in this reply."""
+        return frozenset(self._with_bar)
+
+    @property
     def token(self) -> Token | None:
         """The token whose step is shown."""
         return self._token
@@ -105,10 +113,10 @@ class DistributionPlot(QWidget):
         return self._marked
 
     def sizeHint(self) -> QSize:
-        """As high as the stages that act need."""
-        acting = max(1, sum(row.name in self._with_bar for row in self._rows))
-        idle = len(self._rows) > acting
-        return QSize(260, acting * (_LINE + _BAR + _GAP) + (_LINE if idle else 0))
+        """As high as the stages that act need, and never lower than before: the controls below keep their
+        place.
+        """
+        return QSize(260, self._bars * (_LINE + _BAR + _GAP) + _LINE)
 
     def minimumSizeHint(self) -> QSize:
         """The height cannot shrink."""
@@ -376,6 +384,7 @@ class DistributionPlot(QWidget):
         self._token = token
         self._rows = stage_rows(token.stages if token is not None else ())
         self._with_bar |= {row.name for row in self._rows if row.acts}
+        self._bars = max(self._bars, len(self._with_bar))
         if self._marked is not None and (token is None or self._marked >= len(token.candidates)):
             self._marked = None
         if self.sizeHint().height() != height:

@@ -84,7 +84,7 @@ class SeedField(QWidget):
 
     def _show_last(self, seed: int | None) -> None:
         known = seed is not None
-        self.last.setText(f"last {seed}" if known else "")
+        self.last.setText(f"was {seed}" if known else "")
         self.last.setToolTip(f"The last reply was drawn with seed {seed}." if known else "")
         self.keep_button.setVisible(known and self._controls.controls.seed != seed)
 

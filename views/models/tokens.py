@@ -171,6 +171,8 @@ def token_label(token: AnyToken) -> str:
         return token.text
     if token.special and token.data:
         return token.data.decode("utf-8", errors="replace")
+    if token.data and "\ufffd" not in (text := token.data.decode("utf-8", errors="replace")):
+        return text
     return " ".join(f"{byte:02X}" for byte in token.data) or f"#{token.id}"
 
 

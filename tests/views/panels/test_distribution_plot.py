@@ -68,10 +68,10 @@ def test_the_words_name_every_stage_and_what_it_removed(plot: DistributionPlot, 
 
 
 def test_stages_that_are_off_take_no_bar(plot: DistributionPlot, theme: Theme, make_token: MakeToken) -> None:
-    acting = plot.sizeHint().height()
+    assert plot.with_bar == {"raw", "temperature", "top-p"}
     plain = StepModel()
     plain.set_live(make_token(temperature=1.0, top_p=1.0))
-    assert DistributionPlot(plain, theme).sizeHint().height() < acting
+    assert "temperature" not in DistributionPlot(plain, theme).with_bar
 
 
 def test_the_chosen_token_is_painted_in_the_accent_colour(plot: DistributionPlot, theme: Theme) -> None:
@@ -120,15 +120,35 @@ def test_a_step_with_fewer_candidates_forgets_the_mark(
 def test_a_stage_that_acted_once_keeps_its_bar_until_the_next_reply(
     plot: DistributionPlot, step: StepModel, qtbot: QtBot, make_token: MakeToken
 ) -> None:
-    height = plot.sizeHint().height()
+    bars = plot.with_bar
     quiet = make_token(13, 0, temperature=1.0, top_p=1.0)
     step.set_live(quiet)
     qtbot.waitUntil(lambda: plot.token is quiet)
-    assert plot.sizeHint().height() == height
+    assert plot.with_bar == bars
     other_reply = replace(quiet, run_id=2)
     step.set_live(other_reply)
     qtbot.waitUntil(lambda: plot.token is other_reply)
-    assert plot.sizeHint().height() < height
+    assert plot.with_bar < bars
+
+
+def test_the_controls_below_never_move_up_again(
+    plot: DistributionPlot, step: StepModel, qtbot: QtBot, make_token: MakeToken, theme: Theme
+) -> None:
+    usual = DistributionPlot(StepModel(), theme).sizeHint().height()
+    assert plot.sizeHint().height() == usual
+    token = make_token(13, 0)
+    cut = Stage(name="min-p", probs=(1.0,) + (0.0,) * (len(token.candidates) - 1), removed=0.5)
+    more = [
+        replace(cut, name=name, probs=tuple(p * k / 9 for p in cut.probs)) for k, name in enumerate("abc")
+    ]
+    full = replace(token, stages=(*token.stages, *more))
+    step.set_live(full)
+    qtbot.waitUntil(lambda: plot.token is full)
+    highest = plot.sizeHint().height()
+    assert highest > usual
+    step.set_live(None)
+    qtbot.waitUntil(lambda: plot.token is None)
+    assert plot.sizeHint().height() == highest
 
 
 def test_many_steps_at_once_end_with_the_newest(
