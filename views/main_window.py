@@ -254,6 +254,7 @@ class MainWindow(QMainWindow):
             "resetLayout": self.reset_layout,
             "quit": self.close,
         }
+        conversations.new_requested.connect(self._write)
         for name, slot in slots.items():
             self.actions_by_name[name].triggered.connect(slot)
         for number in range(9):
@@ -278,14 +279,18 @@ class MainWindow(QMainWindow):
         return show
 
     def _search(self) -> None:
+        self.show_mode("chat")
         self.conversation_dock.show()
         self.conversations.start_search()
 
     def _write(self) -> None:
         self.show_mode("chat")
-        self.chat.composer.setFocus()
+        chat = self.chat
+        (chat.raw.editor if chat.view == "raw" else chat.composer).setFocus()
 
     def _send(self) -> None:
+        if self.mode != "chat":
+            return
         if self.chat.view == "raw":
             self.chat.raw.send()
         else:
@@ -300,12 +305,12 @@ class MainWindow(QMainWindow):
 
     def _regenerate_last(self) -> None:
         reply = self.chat.model.last_reply
-        if reply is not None and not self.chat.composer.busy:
+        if self.mode == "chat" and reply is not None and not self.chat.composer.busy:
             self._intents.regenerate_requested.emit(reply.id)
 
     def _continue_last(self) -> None:
         reply = self.chat.model.last_reply
-        if reply is not None and not self.chat.composer.busy:
+        if self.mode == "chat" and reply is not None and not self.chat.composer.busy:
             self._intents.continue_requested.emit(reply.id)
 
     def _toggle_tokens(self) -> None:

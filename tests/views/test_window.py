@@ -203,6 +203,25 @@ class TestActions:
         with qtbot.waitSignal(shown.intents.continue_requested):
             shown.window.action("continueLast").trigger()
 
+    def test_in_another_mode_no_hidden_reply_is_written(self, shown: Any, qtbot: Any) -> None:
+        shown.transcript.reset([ShownMessage(id="r", role="assistant", text="x")])
+        shown.window.add_mode("documents", "Documents", QLabel("pages"))
+        shown.window.show_mode("documents")
+        for name, signal in (
+            ("regenerateLast", shown.intents.regenerate_requested),
+            ("continueLast", shown.intents.continue_requested),
+        ):
+            with qtbot.assertNotEmitted(signal):
+                shown.window.action(name).trigger()
+
+    def test_a_new_chat_can_be_written_at_once(self, shown: Any, qtbot: Any) -> None:
+        shown.window.add_mode("documents", "Documents", QLabel("pages"))
+        shown.window.show_mode("documents")
+        with qtbot.waitSignal(shown.list.new_requested):
+            shown.window.action("newChat").trigger()
+        assert shown.window.mode == "chat"
+        qtbot.waitUntil(child(shown.window, "composer").hasFocus)
+
     @pytest.mark.parametrize("keys", [Qt.Key.Key_K, Qt.Key.Key_E])
     def test_shortcuts_work_while_writing(self, shown: Any, qtbot: Any, keys: Qt.Key) -> None:
         """Text fields of some desktops edit with these keys."""
