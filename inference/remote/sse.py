@@ -35,7 +35,7 @@ def events(chunks: Iterable[bytes]) -> Iterator[bytes]:
             data.append(line[5:].removeprefix(b" "))
         elif not line.startswith((b":", b"event:", b"id:", b"retry:")):
             if line.startswith(b"error:"):  # older versions of llama.cpp
-                data.append(line[6:].strip())
+                data.append(b'{"error": ' + line[6:].strip() + b"}")
             else:
                 raise NotEvents(line)
 
