@@ -1,7 +1,7 @@
 """One window for a profile: a second start hands its files to the first one and ends.
 
-The first window listens on a local socket whose name is made from the profile's folder; only the same user
-can reach it. What is sent is a list of paths; the answer says that they arrived.
+The first window listens on a local socket in a folder that belongs to the user alone; its name is made from
+the profile's. What is sent is a list of paths; the answer says that they arrived.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtNetwork import QLocalServer, QLocalSocket
@@ -29,8 +34,11 @@ def hand_over(profile: Profile, paths: tuple[str, ...]) -> bool:
     Returns:
         Whether there is such a window and it answered; where not, this process is on its own.
     """
+    name = _name(profile)
+    if name is None:
+        return False
     socket = QLocalSocket()
-    socket.connectToServer(_name(profile))
+    socket.connectToServer(name)
     if not socket.waitForConnected(_WAIT_MS):
         return False
     socket.write(json.dumps({"open": list(paths)}).encode() + b"\n")
@@ -55,6 +63,9 @@ class Instance(QObject):
         """Begin to listen; only for the process that holds the profile's lock, which makes a socket that is
         there already one that a killed process left behind.
         """
+        if self._name is None:
+            logger.warning("Later starts cannot be noticed: there is no folder for the socket")
+            return False
         QLocalServer.removeServer(self._name)
         if not self._server.listen(self._name):
             logger.warning("Later starts cannot be noticed: %s", self._server.errorString())
@@ -100,6 +111,33 @@ def _paths(line: bytes) -> list[str] | None:
     return paths
 
 
-def _name(profile: Profile) -> str:
+def _name(profile: Profile) -> str | None:
+    """The socket of a profile; None where there is no place that only this user can write to."""
     folder = str(profile.data.expanduser().resolve())
-    return f"model-loupe-{hashlib.sha256(folder.encode()).hexdigest()[:24]}"
+    name = f"model-loupe-{hashlib.sha256(folder.encode()).hexdigest()[:24]}"
+    if os.name != "posix":
+        return name
+    own = _own_folder()
+    return None if own is None else str(own / name)
+
+
+def _own_folder() -> Path | None:
+    """The user's folder for sockets: the system's, else one in the folder for temporary files (where anyone
+    else could have made it first).
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and _is_private(Path(given)):
+        return Path(given)
+    made = Path(tempfile.gettempdir()) / f"model-loupe-{os.getuid()}"
+    with suppress(OSError):
+        made.mkdir(mode=0o700, exist_ok=True)
+    return made if _is_private(made) else None
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether this is a folder that only this user can write to."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 from PySide6.QtNetwork import QLocalSocket
 
-from app.instance import Instance, _name, hand_over
+from app.instance import Instance, _name, _own_folder, hand_over
 from app.profile import Profile
 
 _SECOND = """
@@ -76,8 +78,44 @@ def test_anything_else_is_hung_up_on(first: Instance, profile: Profile, qtbot: A
     calls: list[list[str]] = []
     first.called.connect(calls.append)
     socket = QLocalSocket()
-    socket.connectToServer(_name(profile))
+    socket.connectToServer(_name(profile) or "")
     assert socket.waitForConnected(1000)
     socket.write(words)
     qtbot.waitUntil(lambda: socket.state() == QLocalSocket.LocalSocketState.UnconnectedState)
     assert calls == []
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files of a machine without a runtime folder for its users."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_each_user_has_a_folder_for_sockets(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = _own_folder()
+    assert own is not None
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert _own_folder() == own
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert own.name not in str(_own_folder())
+
+
+@pytest.mark.parametrize("kind", ["open to others", "somebody else's", "a link", "a file"])
+def test_a_folder_that_others_could_use_is_not_used(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, qtbot: Any, profile: Profile, kind: str
+) -> None:
+    user = os.getuid() if kind != "somebody else's" else os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    folder = temporary / f"model-loupe-{user}"
+    if kind == "a file":
+        folder.write_text("")
+    elif kind == "a link":
+        folder.symlink_to(temporary)
+    else:
+        folder.mkdir()
+        folder.chmod(0o777 if kind == "open to others" else 0o700)
+    assert _own_folder() is None
+    assert not Instance(profile).listen()
+    assert not hand_over(profile, ("/a.gguf",))
