@@ -220,7 +220,9 @@ class StepLayer(BufferedLayer):  # type: ignore[no-untyped-call]
 
 
 class StepCache(Cache):
-    """A cache of full-attention layers over :class:`StepBuffers`."""
+    """A cache over :class:`StepBuffers`. Layers with a sliding window keep all keys, too, and masks hide what
+    is outside of it: so their buffers have fixed places, and what was read can be taken back.
+    """
 
     def __init__(self, layers: int, limit: int, device: torch.device) -> None:
         self.buffers = StepBuffers(limit, device)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from inference.errors import InferenceError
+
 
 class CaptureFailed(Exception):
     """The work can't be held in a graph; says why. What it has written so far is of no use."""
@@ -42,17 +44,20 @@ class Graphs:
             CaptureFailed: It can't be captured: it waits for the device, or asks it for a value.
             torch.OutOfMemoryError: The GPU has no room for it.
         """
-        if not self.captures:
-            work()
-            return work
         try:
-            return self._captured(work)
-        except torch.OutOfMemoryError:
+            return self._captured(work) if self.captures else self._called(work)
+        except (torch.OutOfMemoryError, InferenceError):
             raise
-        except RuntimeError as error:
-            with contextlib.suppress(RuntimeError):
-                torch.cuda.synchronize(self.device)
+        except Exception as error:  # a model may fail with anything where shapes are not what it expects
+            if self.captures:
+                with contextlib.suppress(RuntimeError):
+                    torch.cuda.synchronize(self.device)
             raise CaptureFailed(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+
+    @staticmethod
+    def _called(work: Callable[[], None]) -> Replay:
+        work()
+        return work
 
     def _captured(self, work: Callable[[], None]) -> Replay:
         with torch.cuda.device(self.device):

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from inference.captured.buffers import StepCache, scaled_updates
 from inference.captured.controls import STEP, ControlBuffers
 from inference.captured.draw_kernel import COUNT, draw_kernel
 from inference.captured.graphs import CaptureFailed, Graphs, Replay
 from inference.captured.sampling import Record, sample
+from inference.errors import NotAvailable
 from inference.events import SteeringMode
-from inference.passes.attention_masks import masks_in_layers
+from inference.passes.attention_masks import Masks, mask_layout, masks_in_layers, visible_keys
 from inference.passes.kv_cache import BufferedLayer, new_cache
 from inference.steering import log_bias
 
@@ -40,6 +42,8 @@ GUESSED_ROWS = 5
 #: How far a captured step's logits may be from the prefill's, by the norm of their difference.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF_TOLERANCE = 0.2
+#: Layers of a cache whose keys a step can keep: those of a window are kept all and masked.
+_ATTENDING = (BufferedLayer, DynamicSlidingWindowLayer)
 
 
 def why_not(loaded: LoadedModel) -> str:
@@ -51,9 +55,13 @@ def why_not(loaded: LoadedModel) -> str:
     if len(places) > 1:
         return "it is spread over several devices"
     layers = new_cache(loaded.model.config).layers
-    if not layers or not all(type(layer) is BufferedLayer for layer in layers):
-        return "some of its layers keep a sliding window or a state"
-    return ""
+    if not layers or not all(type(layer) in _ATTENDING for layer in layers):
+        return "some of its layers keep a state instead of keys and values"
+    try:
+        layout = mask_layout(loaded.model.config)
+    except NotAvailable:
+        return "its architecture has no attention"
+    return "it makes its attention masks itself" if layout.own_masks else ""
 
 
 class StepRunner:
@@ -72,6 +80,7 @@ class StepRunner:
         self.config: Any = loaded.model.config
         self._device = loaded.device
         self._dtype = loaded.dtype
+        self._layout = mask_layout(loaded.model.config)
         parameters = inspect.signature(self._model.forward).parameters
         self._keeps = "logits_to_keep" in parameters
         self._positions = "position_ids" in parameters
@@ -348,7 +357,7 @@ class StepRunner:
                 self.rows.copy_(output.logits[0, -rows:])
 
     @contextmanager
-    def _steered(self, mask: Tensor, places: Tensor) -> Iterator[None]:
+    def _steered(self, mask: Masks, places: Tensor) -> Iterator[None]:
         """Within the block the forward pass feels the factors in the present form."""
         mode, layers = self.form
         if mode == "multiplicative":
@@ -365,11 +374,19 @@ class StepRunner:
         else:
             yield
 
-    def _mask(self, places: Tensor, bias: Tensor) -> Tensor:
-        """(1, 1, rows, bucket): the causal mask with the keys' biases."""
+    def _mask(self, places: Tensor, bias: Tensor) -> Masks:
+        """(1, 1, rows, bucket): what a layer may see, with the keys' biases; one for each kind of layer."""
         assert self._columns is not None
-        visible = self._columns <= places[:, None]
-        return torch.where(visible, bias.to(self._dtype), torch.finfo(self._dtype).min)[None, None]
+        queries, keys = places[:, None], self._columns[None]
+        bias, hidden = bias.to(self._dtype), torch.finfo(self._dtype).min
+        masks = {
+            kind: torch.where(
+                visible_keys(self._layout, kind, window, queries=queries, keys=keys), bias, hidden
+            )[None, None]
+            for kind, window in self._layout.windows
+        }
+        single = masks.get(None)
+        return single if single is not None else {str(kind): mask for kind, mask in masks.items()}
 
     def _draw(self) -> None:
         assert self.controls is not None

@@ -233,6 +233,8 @@ def _window(attention: Any) -> int | None:
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
         sliding = kinds[attention.layer_idx] == "sliding_attention"
+        if not sliding and kinds[attention.layer_idx] != "full_attention":
+            raise NotFusable(f"it attends by the rule {kinds[attention.layer_idx]}")
     else:
         sliding = bool(getattr(config, "use_sliding_window", True))
     window = getattr(config, "sliding_window", None)

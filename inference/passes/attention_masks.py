@@ -117,17 +117,33 @@ def attention_masks(
             count, start = (int(size) for size in cache.get_mask_sizes(query_count, layer))
         queries = torch.arange(query_start, query_start + query_count, device=bias.device)[:, None]
         keys = torch.arange(start, start + count, device=bias.device)[None, :]
-        visible = keys <= queries
-        if window is not None:
-            visible &= keys > queries - window
-        if layout.chunk is not None and kind in (None, "chunked_attention"):
-            visible &= keys // layout.chunk == queries // layout.chunk
+        visible = visible_keys(layout, kind, window, queries=queries, keys=keys)
         masks[kind] = _masked(visible, _columns(bias, start, count), dtype)
     if None in masks:
         single = masks[None]
         assert single is not None
         return single
     return {kind: masks.get(kind) for kind in dict.fromkeys(layout.layer_kinds)}
+
+
+def visible_keys(
+    layout: MaskLayout, kind: str | None, window: int | None, *, queries: Tensor, keys: Tensor
+) -> Tensor:
+    """(queries, keys) booleans: what the layers of a kind may see.
+
+    Args:
+        layout: Of the model.
+        kind: One of the layout's windows.
+        window: Its number of keys.
+        queries: (queries, 1) positions.
+        keys: (1, keys) positions.
+    """
+    visible = keys <= queries
+    if window is not None:
+        visible &= keys > queries - window
+    if layout.chunk is not None and kind in (None, "chunked_attention"):
+        visible &= keys // layout.chunk == queries // layout.chunk
+    return visible
 
 
 def checked_layers(layers: tuple[int, int] | None, layout: MaskLayout) -> tuple[int, int] | None:

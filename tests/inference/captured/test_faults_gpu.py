@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,19 @@ def events_of(
     controls = SamplingControls(temperature=0.9, top_p=0.9, seed=3, max_new_tokens=count)
     request = GenerateRequest(run_id=new_run_id(), prompt="", reply_ids=ids, controls=controls)
     yield from session.run(request, RunHandle(request.run_id, controls))
+
+
+def fill_up() -> list[torch.Tensor]:
+    """Take all memory but pieces of a few MB, and let the process have no more."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**23) / total)
+    held = []
+    with contextlib.suppress(torch.OutOfMemoryError):
+        while True:
+            held.append(torch.empty(2**23, dtype=torch.uint8, device="cuda"))
+    return held
 
 
 def written(events: list[Event]) -> list[int]:
@@ -70,18 +84,16 @@ def test_memory_that_ends_in_mid_reply_is_the_ordinary_error_and_the_model_goes_
     session.use(random_model("tiny", "none", "cuda", 262_144))
     before = written(list(events_of(session)))
     ids = tuple(260 + place % 200 for place in range(130_000))
-    total = torch.cuda.get_device_properties(0).total_memory
-    seen, end = 0, None
+    seen, end, held = 0, None, []
     try:
         # Room for 131,072 positions is reserved; the reply needs a larger bucket after some 1,070 tokens.
         for end in events_of(session, 1_500, ids):
             seen += isinstance(end, Token)
             if seen == 5:
-                gc.collect()
-                torch.cuda.empty_cache()
-                torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**23) / total)
+                held = fill_up()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+        held.clear()
     assert seen > 1_000
     assert isinstance(end, Failed)
     assert end.kind == "out-of-memory"
