@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import QEventLoop, QTimer
+from PySide6.QtCore import QEventLoop, QTimer, SignalInstance
 from PySide6.QtWidgets import QWidget
 
 from app.bootstrap import App
@@ -38,6 +38,13 @@ class Driver:
             if time.monotonic() > deadline:
                 raise TimedOut(f"{what} did not come within {seconds:.0f} s")
             self.nap(0.02)
+
+    def wait_for_signal(self, signal: SignalInstance, action: Callable[[], object]) -> None:
+        """Do something and let the window live, undisturbed, until it says that it is done."""
+        loop = QEventLoop()
+        signal.connect(loop.quit)
+        action()
+        loop.exec()
 
     def find(self, name: str) -> QWidget:
         """The widget of this objectName.
