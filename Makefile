@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 
 run:
 	@packaging/set_up.sh run
-	@$(PYTHON) -m app $(ARGS)
+	@$(PYTHON) -m app --tour-without-display tour $(ARGS)
 
 test:
 	@packaging/set_up.sh test

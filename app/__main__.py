@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+_WITHOUT_DISPLAY = """\
+Without one: model-loupe --tour DIR writes pictures of every part to DIR, and the same engine has commands for
+scripts: model-loupe-engine in the desktop package, python -m inference elsewhere."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,11 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
         # On Windows torch cannot load its libraries once Qt has loaded its own.
         import torch  # noqa: F401
     tour: str | None = options.tour
-    if has_no_display():
+    if problem := display_problem():
+        instead: str | None = options.tour_without_display
+        if tour is None and instead is None:
+            print(problem, _WITHOUT_DISPLAY, sep="\n", file=sys.stderr)
+            return 1
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         if tour is None:
-            print("There is no display to open a window on. The tour runs offscreen instead, into tour/.")
-            tour = "tour"
+            print(f"{problem} The tour runs offscreen instead, into {instead}/.")
+            tour = instead
     from app.running import run, run_tour
 
     if tour is not None:
@@ -47,12 +57,32 @@ def _change_launcher(*, install: bool) -> int:
     return 0
 
 
-def has_no_display() -> bool:
-    """Whether a window cannot be opened (Linux without X11 and Wayland) and nothing else was chosen for
-    Qt.
+def display_problem() -> str:
+    """Why a window cannot be opened on Linux; empty if it can, or if something else was chosen for Qt.
+
+    Qt itself would abort the process where the display does not answer.
     """
-    names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
-    return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in names)
+    if not sys.platform.startswith("linux") or os.environ.get("QT_QPA_PLATFORM"):
+        return ""
+    if os.environ.get("WAYLAND_DISPLAY"):
+        return ""
+    display = os.environ.get("DISPLAY")
+    if not display:
+        return "There is no display to open a window on."
+    number = display.removeprefix("unix").removeprefix(":").split(".")[0]
+    if display.startswith((":", "unix:")) and number.isdigit() and not _answers(number):
+        return f"The display {display} does not answer."
+    return ""
+
+
+def _answers(number: str) -> bool:
+    """Whether an X server of this machine listens, at its file or at its abstract name."""
+    path = f"/tmp/.X11-unix/X{number}"
+    for address in (path, f"\0{path}"):
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(address)
+            return True
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--safe-mode", action="store_true", help="start without the last layout and model")
     parser.add_argument(
         "--tour", metavar="DIR", help="visit every part; write screenshots and tour.json to DIR"
+    )
+    parser.add_argument(
+        "--tour-without-display",
+        metavar="DIR",
+        help="do --tour DIR if there is no display to open a window on",
     )
     parser.add_argument(
         "--install-desktop",

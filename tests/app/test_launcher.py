@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from configparser import RawConfigParser
 from pathlib import Path
@@ -68,3 +70,39 @@ def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     assert main(["--install-desktop"]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("display", "problem"),
+    [("", "There is no display"), (":4711", "The display :4711 does not answer")],
+    ids=["no display", "a dead display"],
+)
+def test_without_a_display_it_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], display: str, problem: str
+) -> None:
+    for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main([]) == 1
+    told = capsys.readouterr().err
+    assert problem in told
+    assert "--tour DIR" in told
+
+
+def test_desktop_files_are_valid(tmp_path: Path) -> None:
+    """By the desktop's own tools, where they are installed."""
+    for file in (Path(__file__).resolve().parents[2] / "resources" / "desktop").iterdir():
+        filled = file.read_text(encoding="utf-8").replace("@VERSION@", "1.0").replace("@DATE@", "2026-01-02")
+        (tmp_path / file.name).write_text(filled, encoding="utf-8")
+    commands = (
+        ["desktop-file-validate", f"{launcher.DESKTOP_ID}.desktop"],
+        ["appstreamcli", "validate", "--no-net", f"{launcher.DESKTOP_ID}.metainfo.xml"],
+    )
+    found = [command for command in commands if shutil.which(command[0])]
+    if not found:
+        pytest.skip("neither desktop-file-validate nor appstreamcli is installed")
+    for command in found:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "hint" not in done.stdout
