@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, QUrl, Slot
+from PySide6.QtCore import QObject, QStandardPaths, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QFileDialog
 
@@ -30,6 +30,8 @@ class Shell(QObject):
         super().__init__(app)
         self._app = app
         self._widgets = app.widgets
+        documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+        self._exports = Path(documents) if Path(documents).is_dir() else Path.home()
 
     @Slot(str)
     def tell(self, text: str) -> None:
@@ -72,7 +74,7 @@ class Shell(QObject):
         self._app.models.controls.suit_model(loaded.info.parameters)
         quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "
         self._widgets.header.set_model(loaded.info.name, quantization + format_bytes(loaded.memory.weights))
-        self._widgets.header.set_context(0, loaded.context_length)
+        self._widgets.header.set_context(self._app.chat.context_used, loaded.context_length)
         self._widgets.chat.empty.set_state("ready")
 
     @Slot(object)
@@ -259,9 +261,8 @@ class Shell(QObject):
         suffix = ".md" if kind == "markdown" else ".json"
         entry = self._app.models.conversations.entry(conversation)
         name = file_name(entry.title if entry is not None else "", suffix)
-        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the conversation", name)
-        if path:
-            self._app.conversations.export(conversation, kind, Path(path))
+        if (path := self._place_for("Export the conversation", name)) is not None:
+            self._app.conversations.export(conversation, kind, path)
 
     @Slot()
     def note_conversation(self, *_: object) -> None:
@@ -271,17 +272,22 @@ class Shell(QObject):
     @Slot()
     def save_crash_report(self) -> None:
         """Ask for a place and write a copy of the report there."""
-        name = "model-loupe-report.txt"
-        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Save the report", name)
-        if path:
-            self._app.crashes.save(Path(path))
+        if (path := self._place_for("Save the report", "model-loupe-report.txt")) is not None:
+            self._app.crashes.save(path)
 
     @Slot()
     def export_runs(self) -> None:
         """Ask for a place and write the list of runs there."""
-        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the runs", "runs.csv")
-        if path:
-            self._app.monitor.export_csv(Path(path))
+        if (path := self._place_for("Export the runs", "runs.csv")) is not None:
+            self._app.monitor.export_csv(path)
+
+    def _place_for(self, title: str, name: str) -> Path | None:
+        """Ask where a file is to be written; first among the documents, then where the last one went."""
+        path, _ = QFileDialog.getSaveFileName(self._widgets.window, title, str(self._exports / name))
+        if not path:
+            return None
+        self._exports = Path(path).parent
+        return Path(path)
 
     @Slot(int, str, float)
     def set_bias(self, token: int, text: str, bias: float) -> None:
@@ -321,9 +327,8 @@ class Shell(QObject):
         if result is None:
             return
         name = file_name(f"why {result.target_text}", f".{kind}")
-        path, _ = QFileDialog.getSaveFileName(self._widgets.window, "Export the explanation", name)
-        if path:
-            self.write_explanation(kind, Path(path))
+        if (path := self._place_for("Export the explanation", name)) is not None:
+            self.write_explanation(kind, path)
 
     def write_explanation(self, kind: str, path: Path) -> bool:
         """Write the explanation that is shown: "png", "csv" or "json"."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from app.bootstrap import App, Options
 from app.history import History
@@ -347,3 +347,32 @@ def test_the_monitor_samples_the_process(start: Start, qtbot: Any) -> None:
     app = start()
     qtbot.waitUntil(lambda: app.models.monitor.latest is not None)
     assert (app.models.monitor.latest.process_memory or 0) > 10**7
+
+
+def test_exports_begin_among_the_users_documents_and_go_on_where_the_last_one_went(
+    start: Start, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start()
+    say(app, qtbot, "Which?")
+    asked: list[Path] = []
+
+    def choose(parent: QWidget, title: str, place: str) -> tuple[str, str]:
+        asked.append(Path(place))
+        return str(tmp_path / "elsewhere" / asked[-1].name), ""
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    app.shell.export_markdown()
+    app.shell.export_json()
+    assert asked[0].is_absolute()
+    assert asked[0].parent != Path.cwd()
+    assert asked[1].parent == tmp_path / "elsewhere"
+    assert sorted(path.name for path in asked[1].parent.iterdir()) == ["Which.json", "Which.md"]
+
+
+def test_the_context_in_use_is_told_when_the_model_has_loaded(start: Start, qtbot: Any) -> None:
+    app = start()
+    say(app, qtbot, "Which?")
+    app.widgets.window.close()
+    again = start()
+    assert "15 of 1,024" in again.widgets.header.context.toolTip()
