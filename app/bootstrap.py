@@ -35,7 +35,7 @@ from app.controllers.vocabulary import VocabularyController
 from app.crashes import SessionMark
 from app.desk import Desk
 from app.documents import Documents
-from app.engines import make_documents, make_engine, make_librarian
+from app.engines import Beside, make_documents, make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
 from app.instance import Instance
@@ -197,7 +197,7 @@ class App(QObject):
         window.hide()
         self.chat.keep_controls()
         self.generation.save()
-        workers = (self.engine, self.librarian, self.downloader, *self.documents.workers)
+        workers = (self.engine, self.beside, self.librarian, self.downloader, *self.documents.workers)
         for worker in workers:
             worker.cancel_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
@@ -218,11 +218,14 @@ class App(QObject):
         self.closed.emit(all(ended))
 
     def _make_workers(self) -> None:
-        self.engine = Worker(self.options.make_engine, name="engine", parent=self)
+        beside = Beside(self.options.make_engine)
+        self.engine = Worker(beside.make_engine, name="engine", parent=self)
+        self.beside = Worker(lambda: beside, name="beside", parent=self)
         self.librarian = Worker(self.options.make_librarian, name="librarian", parent=self)
         self.downloader = Worker(self.options.make_librarian, name="downloads", parent=self)
         self.engine_desk = Desk(self.engine, parent=self)
         self.librarian_desk = Desk(self.librarian, parent=self)
+        self.beside_desk = Desk(self.beside, parent=self)
         self.download_desk = Desk(self.downloader, parent=self)
 
     def _make_controllers(self) -> None:
@@ -334,7 +337,7 @@ class App(QObject):
             faults=faults,
             parent=self,
         )
-        self.vocabulary = VocabularyController(desk=self.engine_desk, models=models.models, parent=self)
+        self.vocabulary = VocabularyController(desk=self.beside_desk, models=models.models, parent=self)
         self.model_loads = ModelsController(
             engine=self.engine_desk,
             librarian=self.librarian_desk,

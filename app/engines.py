@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from app.worker import SessionLike
+from inference.events import Event, Failed, FindTokensRequest, Request
+from inference.running import RunHandle
 
 if TYPE_CHECKING:
     from inference.documents.libraries import Libraries
@@ -23,6 +26,38 @@ def make_engine() -> Session:
     session = Session()
     session.libraries = _libraries()
     return session
+
+
+class Beside:
+    """What may be asked of the engine's session on a second thread while it is at work.
+
+    That is only what reads the vocabulary of the loaded model: tables that a run reads, too, and that are
+    replaced as a whole, never changed.
+
+    Args:
+        make: Makes the engine's session.
+    """
+
+    def __init__(self, make: Callable[[], SessionLike]) -> None:
+        self._make = make
+        self._session: SessionLike | None = None
+
+    def make_engine(self) -> SessionLike:
+        """Make the session, on the engine's thread."""
+        self._session = self._make()
+        return self._session
+
+    def run(self, request: Request, handle: RunHandle) -> Iterator[Event]:
+        """Answer on another thread."""
+        if self._session is not None and isinstance(request, FindTokensRequest):
+            yield from self._session.run(request, handle)
+        else:
+            yield Failed(
+                run_id=request.run_id,
+                kind="not-available",
+                message="This can't be answered now.",
+                hint="Load a model first.",
+            )
 
 
 def make_librarian() -> SessionLike:

@@ -38,6 +38,8 @@ class Remembered:
         page: What the settings page shows.
         controls: The sampling controls that a new conversation begins with.
         presets: The user's own presets.
+        controls_chosen: Whether the user set a preset or a value by hand: what suits a model is not put in
+            its place then.
         quantization, device, context_length: How the last model was loaded.
         system_prompts: The user's own system prompts, name and text.
         layout: Qt's own description of the window and its docks.
@@ -50,6 +52,7 @@ class Remembered:
     page: Settings = field(default_factory=Settings)
     controls: SamplingControls = field(default_factory=SamplingControls)
     presets: tuple[Preset, ...] = ()
+    controls_chosen: bool = False
     quantization: Quantization = "none"
     device: Device = "auto"
     context_length: int | None = None

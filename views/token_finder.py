@@ -30,9 +30,7 @@ class TokenFinder(QLineEdit):
         self.setObjectName("tokenFinder")
         self.setAccessibleName("Find a token by its text")
         self.setPlaceholderText("Find a token, for example cat")
-        self.setToolTip(
-            "The text of the token, or # and its id. While a reply is written, the list waits for it."
-        )
+        self.setToolTip("The text of the token, or # and its id.")
         self.setFont(theme.mono())
         self._matches: tuple[FoundToken, ...] = ()
         self._list = QStringListModel(self)

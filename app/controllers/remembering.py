@@ -52,6 +52,8 @@ class RememberingController(QObject):
         settings.changed.connect(self._on_page)
         controls.changed.connect(self._on_controls)
         controls.presets_changed.connect(self._on_presets)
+        controls.set_chosen(remembered.controls_chosen)
+        controls.chosen_changed.connect(self._on_chosen)
 
     @property
     def remembered(self) -> Remembered:
@@ -134,6 +136,10 @@ class RememberingController(QObject):
     @Slot(object)
     def _on_presets(self, presets: tuple[Any, ...]) -> None:
         self._note(presets=presets)
+
+    @Slot(bool)
+    def _on_chosen(self, chosen: bool) -> None:
+        self._note(controls_chosen=chosen)
 
     def _note(self, **changes: Any) -> None:
         if self._stopped:

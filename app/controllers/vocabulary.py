@@ -14,7 +14,7 @@ class VocabularyController(QObject):
     """Answers what is typed with the tokens that it may mean; only the newest text counts.
 
     Args:
-        desk: Where the loaded model is; while a reply is written, the answer comes after it.
+        desk: Where the vocabulary of the loaded model is read, also while a reply is written.
         models: Whether one is loaded.
     """
 

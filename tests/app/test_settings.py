@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from app import settings
+from app.controllers.remembering import RememberingController
 from app.settings import Remembered, SettingsFile
 from inference.events import AttentionControl, SamplingControls
-from views.models.controls import Preset
-from views.models.settings import Settings
+from views.models.controls import ControlsModel, Preset
+from views.models.settings import Settings, SettingsModel
 
 EVERYTHING = Remembered(
     page=Settings(
@@ -26,6 +27,7 @@ EVERYTHING = Remembered(
         attention=(AttentionControl(start=1, end=4, factor=0.5, message=2),),
     ),
     presets=(Preset(name="Mine", controls=SamplingControls(top_k=40)),),
+    controls_chosen=True,
     quantization="nf4",
     context_length=4096,
     system_prompts=(("Pirate", "Arr."),),
@@ -141,3 +143,17 @@ def test_a_second_window_does_not_write(path: Path, faults: Any) -> None:
 def test_folders_found_at_start_are_not_stored(path: Path, faults: Any) -> None:
     SettingsFile(path, faults).save(Remembered(page=Settings(log_file="/tmp/x.log", data_folder="/d")))
     assert SettingsFile(path, faults).load().page == Settings()
+
+
+def test_a_preset_that_was_chosen_by_hand_stays_after_a_restart(path: Path, faults: Any) -> None:
+    for chosen in (True, False):
+        file = SettingsFile(path, faults)
+        controls = ControlsModel()
+        remembering = RememberingController(
+            file=file, remembered=file.load(), settings=SettingsModel(), controls=controls, layout=bytes
+        )
+        if chosen:
+            controls.apply_preset("Balanced")
+        controls.suit_model(24_000_000)
+        assert controls.current_preset() == "Balanced"
+        remembering.save()

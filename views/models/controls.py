@@ -220,6 +220,8 @@ class ControlsModel(QObject):
     changed = Signal(object)
     last_seed_changed = Signal(object)
     presets_changed = Signal(object)
+    #: Whether what acts was chosen by hand (bool).
+    chosen_changed = Signal(bool)
 
     def __init__(
         self,
@@ -233,6 +235,7 @@ class ControlsModel(QObject):
         self._user_presets = tuple(preset for preset in presets if not preset.builtin)
         self._last_seed: int | None = None
         self._token_texts: dict[int, str] = {}
+        self._chosen = False
 
     @property
     def controls(self) -> SamplingControls:
@@ -256,6 +259,8 @@ class ControlsModel(QObject):
         bounded = min(max(value, spec.minimum), spec.maximum)
         exact: float = round(bounded, spec.decimals) if spec.decimals else round(bounded)
         changes: dict[str, Any] = {name: exact}
+        if changes[name] != getattr(self._controls, name):
+            self.set_chosen(True)
         self.set_controls(replace(self._controls, **changes))
 
     def value(self, name: str) -> float:
@@ -322,16 +327,31 @@ class ControlsModel(QObject):
 
     def apply_preset(self, name: str) -> None:
         """Take over a preset's controls; the seed and what steers the attention stay as they are."""
-        preset = next(p for p in self.presets if p.name == name)
-        self.set_controls(_with_preset_fields(self._controls, preset.controls))
+        self.set_chosen(True)
+        self._take_preset(name)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the user set a preset or a value by hand, now or in an earlier session."""
+        return self._chosen
+
+    def set_chosen(self, chosen: bool) -> None:
+        """Tell whether what acts was chosen by hand."""
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self.chosen_changed.emit(chosen)
 
     def suit_model(self, parameters: int) -> None:
-        """Start from what suits a model of this size, unless the user has chosen something else."""
+        """Start from what suits a model of this size, unless the user has chosen anything by hand."""
         suited, other = (
             ("Small model", "Balanced") if parameters < SMALL_MODEL else ("Balanced", "Small model")
         )
-        if self.current_preset() == other:
-            self.apply_preset(suited)
+        if self.current_preset() == other and not self._chosen:
+            self._take_preset(suited)
+
+    def _take_preset(self, name: str) -> None:
+        preset = next(p for p in self.presets if p.name == name)
+        self.set_controls(_with_preset_fields(self._controls, preset.controls))
 
     def current_preset(self) -> str:
         """Name of the preset that equals the current controls; empty when there is none."""

@@ -206,6 +206,22 @@ def test_what_the_user_has_chosen_stays_whatever_model_is_loaded(controls: Contr
         assert controls.current_preset() == "Greedy"
 
 
+def test_a_preset_that_was_chosen_by_hand_is_not_exchanged_for_one_that_suits_the_model(
+    controls: ControlsModel,
+) -> None:
+    controls.suit_model(24_000_000)
+    controls.apply_preset("Balanced")
+    controls.suit_model(24_000_000)
+    assert controls.current_preset() == "Balanced"
+
+
+def test_a_penalty_that_was_moved_back_by_hand_stays_there(controls: ControlsModel) -> None:
+    controls.suit_model(24_000_000)
+    controls.set_value("frequency_penalty", 0.0)
+    controls.suit_model(24_000_000)
+    assert controls.current_preset() == "Balanced"
+
+
 def test_own_presets_are_saved_and_deleted(
     panel: SamplingPanel, qtbot: QtBot, controls: ControlsModel
 ) -> None:
