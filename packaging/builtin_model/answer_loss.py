@@ -15,7 +15,15 @@ from packing import Mixture, Piece, encode_dialogue, most_documents, pack
 from tokenizer import EOS, SPECIAL_TOKENS
 from tokenizers import Tokenizer
 
-ANSWERS_ONLY = Mixture(prose=0, questions=1, chat=0, prompt_weight=0, answer_weight=1, chat_weight=0)
+ANSWERS_ONLY = Mixture(
+    prose=0,
+    questions=1,
+    chat=0,
+    prompt_weight=0,
+    answer_weight=1,
+    chat_weight=0,
+    choice_weight=1,
+)
 
 
 class AnswerLoss:

@@ -10,6 +10,7 @@ import random
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from question_rules import Asked, ask
 from rewording import read_synonyms, reword
 from sentences import cut_passage, split_sentences
 from toy_facts import draw_facts
+from written_questions import Written
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from inference.documents.prompting import REFUSAL, AnswerStyle, Source, format_reply
@@ -29,15 +31,15 @@ Turn = tuple[str, str]
 
 # How often a group of questions is drawn. Questions written by people are few and carry the most variety.
 GROUP_WEIGHTS = {
-    FILMS: 0.11,
-    COUNTRIES: 0.09,
-    DICTIONARY: 0.09,
+    FILMS: 0.1,
+    COUNTRIES: 0.08,
+    DICTIONARY: 0.08,
     PLANETS: 0.02,
     ELEMENTS: 0.02,
-    "people": 0.11,
-    "rules": 0.1,
-    "toy": 0.06,
-    "pages": 0.4,
+    "people": 0.08,
+    "rules": 0.07,
+    "toy": 0.05,
+    "pages": 0.5,
 }
 _DRAWN = ("rules", "toy", "pages")  # made up as they are needed
 SOURCE_COUNTS = ((1, 0.33), (2, 0.1), (3, 0.17), (4, 0.08), (5, 0.2), (6, 0.05), (7, 0.04), (8, 0.03))
@@ -67,7 +69,12 @@ class _Task:
 class DialogueMaker:
     """Draws dialogues from a corpus. Cheap to copy by fork: it only reads."""
 
-    def __init__(self, corpus: Corpus, neighbours: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        neighbours: dict[str, list[str]] | None = None,
+        written: Sequence[Written] = (),
+    ) -> None:
         self.prose = corpus.prose
         self.chats = corpus.chats
         self.synonyms = read_synonyms(corpus.prose)
@@ -80,7 +87,7 @@ class DialogueMaker:
         self.groups = [group for group in GROUP_WEIGHTS if group in _DRAWN or group in self.contexts]
         people = [row for row in corpus.questions if row.source not in GROUP_WEIGHTS]
         others = [row for row in corpus.questions if row.source in GROUP_WEIGHTS]
-        self.page_maker = PageMaker(corpus.prose, people, others, neighbours or {})
+        self.page_maker = PageMaker(corpus.prose, people, others, neighbours or {}, written)
         self.group_weights = [GROUP_WEIGHTS[group] for group in self.groups]
 
     def draw_chat(self, rng: random.Random) -> Dialogue:
@@ -117,7 +124,7 @@ class DialogueMaker:
         task = self.page_maker.draw(rng)
         style = rng.choice(tuple(AnswerStyle))
         form = draw_form(style, rng)
-        while (form.single and len(task.pages) > 1) or (form.name != "app" and rng.random() < 0.4):
+        while (form.single and len(task.pages) > 1) or (form.name != "app" and rng.random() < 0.6):
             form = draw_form(style, rng)
         labelled = rng.random() < 0.55
         labels = {title: make_label(title, rng) for _, title in task.pages}
@@ -128,7 +135,11 @@ class DialogueMaker:
         turns = render(form, task.question, sources)
         number = None if task.gold is None or not form.numbered else task.gold + 1
         reply = REFUSAL if task.gold is None else format_reply(task.quote, number)
-        return Dialogue([*turns, ("assistant", reply)], len(sources))
+        turns.append(("assistant", reply))
+        for question, quote in task.more if task.gold is not None else ():
+            turns.append(("user", f"Question: {question}" if rng.random() < 0.5 else question))
+            turns.append(("assistant", format_reply(quote, number)))
+        return Dialogue(turns, len(sources))
 
     def draw_toy(self, rng: random.Random) -> Dialogue:
         """Made-up facts in a short passage, with others beside it or alone."""

@@ -23,6 +23,7 @@ Weights = NDArray[np.float32]
 
 _ROLES = (("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT))
 _ROLE_IDS = {role: SPECIAL_TOKENS.index(token) for role, token in _ROLES}
+CHOOSING = 3  # tokens
 _BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
 
 
@@ -41,6 +42,7 @@ class Mixture:
     prompt_weight: float
     answer_weight: float
     chat_weight: float = 1.5
+    choice_weight: float = 3.0  # factor on the first words of a quote, which choose the sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,10 @@ def encode_dialogue(dialogue: Dialogue, tokenizer: Tokenizer, mixture: Mixture) 
         ids += [_ROLE_IDS[role], *body, _END]
         if role == "assistant":
             # Predicted from the role's mark and the words: the words and the end of the turn.
-            weights += [answer_weight] * (len(body) + 1) + [mixture.prompt_weight]
+            turn = [answer_weight] * (len(body) + 1)
+            if dialogue.sources:
+                turn[:CHOOSING] = [answer_weight * mixture.choice_weight] * len(turn[:CHOOSING])
+            weights += [*turn, mixture.prompt_weight]
         else:
             weights += [mixture.prompt_weight] * (len(body) + 2)
     # What follows the end of an assistant's turn is the user's affair.

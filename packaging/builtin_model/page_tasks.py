@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from asking import Asker
 from corpus import Document, Question
 from page_text import furniture, lay_out, sentences_of, title_of, wear
 from question_rules import ask
+from renaming import rename
+from sentences import split_sentences
 from table_entries import KINDS, EntryMaker
+from written_questions import Written
 
 SENTENCE_WORDS = (5, 48)
-ABSENT_SHARE = 0.06
+ABSENT_SHARE = 0.025
 _ALPHABETS = (
     "абвгдежзийклмнопрстуфхцчшщ",
     "αβγδεζηθικλμνξοπρστυφχψωάέ",
@@ -37,6 +40,7 @@ class PageTask:
     quote: str
     gold: int | None
     answer: str = ""  # the words of the quote that are wanted, where they are known
+    more: tuple[tuple[str, str], ...] = ()  # further questions on the same page, with their quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,20 @@ class _Find:
     after: list[str]
     title: str
     answer: str = ""
+    written: dict[str, str] = field(default_factory=dict)  # questions on other sentences around
+
+
+def _rename(task: PageTask, rng: random.Random) -> PageTask:
+    """Some words of the quote become made-up names, wherever they stand."""
+    change = rename(task.quote, task.question, rng)
+    return PageTask(
+        [(change(text), title) for text, title in task.pages],
+        change(task.question),
+        change(task.quote),
+        task.gold,
+        change(task.answer),
+        tuple((change(question), change(quote)) for question, quote in task.more),
+    )
 
 
 def _fits(sentence: str) -> bool:
@@ -64,8 +82,11 @@ class PageMaker:
         human: Sequence[Question],
         rows: Sequence[Question],
         neighbours: dict[str, list[str]],
+        written: Sequence[Written] = (),
     ) -> None:
         self.prose = prose
+        self.written = [(document, each) for document, questions in written for each in questions]
+        self._written_on = {document.text: questions for document, questions in written}
         self.human = [row for row in human if row.answer and _fits(row.evidence)]
         self.rows = [row for row in rows if row.answer and _fits(row.evidence)]
         self.asker = Asker(neighbours)
@@ -73,22 +94,25 @@ class PageMaker:
 
     def draw(self, rng: random.Random, *, people_only: bool = False) -> PageTask:
         """One task: a single page of any length, or two to ten passages."""
-        single = rng.random() < 0.5
-        words = int(2 ** rng.uniform(4.8, 10.8)) if single else rng.randint(45, 130)
+        single = rng.random() < 0.6
+        words = int(2 ** rng.uniform(5.3, 10.7)) if single else rng.randint(45, 130)
         count = 1 if single else rng.choice((2, 3, 3, 4, 5, 5, 5, 6, 7, 10))
         # The passages of a search are mostly neighbours: pieces of one page, with its words in all of them.
         together = not single and rng.random() < 0.6
         found = self._find(rng, words * count if together else words, people_only)
+        more: tuple[tuple[str, str], ...] = ()
         blocks = [*found.before, found.gold, *found.after]
         if together:
             pieces = self._pieces(blocks, words)
             pages = [
-                (lay_out(piece, found.gold, rng), found.title) for piece in pieces if found.gold in piece
+                (lay_out(piece, {found.gold}, rng), found.title) for piece in pieces if found.gold in piece
             ]
-            pages += [(lay_out(piece, "", rng), found.title) for piece in pieces if found.gold not in piece]
+            pages += [(lay_out(piece, (), rng), found.title) for piece in pieces if found.gold not in piece]
             pages = pages[:12]
         else:
-            pages = [(lay_out(blocks, found.gold, rng), found.title)]
+            more = self._more(found, rng) if single and words > 120 and rng.random() < 0.5 else ()
+            kept = {found.gold, *(quote for _, quote in more)}
+            pages = [(lay_out(blocks, kept, rng), found.title)]
             pages += [self._other(found, rng, words) for _ in range(count - 1)]
         order = list(range(len(pages)))
         rng.shuffle(order)
@@ -98,8 +122,10 @@ class PageMaker:
             other = self._find(rng, words, people_only)
             if not any(" ".join(other.gold.split()) in " ".join(text.split()) for text, _ in pages):
                 return PageTask(pages, other.question, other.gold, None, other.answer)
-        task = PageTask(pages, found.question, found.gold, order.index(0), found.answer)
-        return self._in_another_script(task, rng) if rng.random() < 0.05 and words < 220 else task
+        task = PageTask(pages, found.question, found.gold, order.index(0), found.answer, more)
+        if rng.random() < 0.05 and words < 220:
+            return self._in_another_script(task, rng)
+        return _rename(task, rng) if rng.random() < 0.2 and not people_only else task
 
     @staticmethod
     def _pieces(blocks: list[str], words: int) -> list[list[str]]:
@@ -116,10 +142,11 @@ class PageMaker:
 
     def _find(self, rng: random.Random, words: int, people_only: bool) -> _Find:
         kinds: list[tuple[Callable[[random.Random, int], _Find | None], float]] = [
-            (self._from_prose, 0.46 * (not people_only)),
-            (self._from_people, 0.28 * bool(self.human)),
+            (self._from_prose, 0.22 * (not people_only)),
+            (self._from_written, 0.4 * bool(self.written) * (not people_only)),
+            (self._from_people, 0.14 * bool(self.human)),
             (self._from_rows, 0.06 * bool(self.rows) * (not people_only)),
-            (self._from_facts, 0.2 * (not people_only)),
+            (self._from_facts, 0.18 * (not people_only)),
         ]
         while True:
             draw = rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
@@ -137,7 +164,7 @@ class PageMaker:
             document = self._document(rng)
             blocks, title = sentences_of(document.text, rng, words), document.title
         blocks = [block for block in blocks if block != found.gold] or [furniture(title, rng)]
-        return lay_out(blocks, "", rng), title
+        return lay_out(blocks, (), rng), title
 
     def _document(self, rng: random.Random) -> Document:
         return rng.choice(self.prose)
@@ -166,6 +193,40 @@ class PageMaker:
         gold = " ".join(wear(gold, rng).split())
         return _Find(question, gold, blocks[:at], blocks[at + 1 :], document.title)
 
+    def _from_written(self, rng: random.Random, words: int) -> _Find | None:
+        """A question of the question writer, on a sentence where it stands."""
+        document, (at, length, question) = rng.choice(self.written)
+        room = words * 6
+        left = int(room * rng.random())
+        begin, end = max(0, at - left), min(len(document.text), at + length + room - left)
+        before = split_sentences(document.text[begin:at])[1 if begin else 0 :]
+        after = split_sentences(document.text[at + length : end])
+        after = after[: -1 if end < len(document.text) else None]
+        gold = document.text[at : at + length]
+        if gold in before or gold in after:
+            return None
+        likely = rng.choice((0.0, 0.15, 0.3, 0.5, 0.7) if words < 150 else (0.0, 0.0, 0.15, 0.3, 0.5))
+        gold = " ".join(wear(gold, rng).split())
+        others = {
+            document.text[a : a + n]: self._retell(asked, rng, likely)
+            for a, n, asked in self._written_on[document.text]
+            if begin <= a and a + n <= end and a != at
+        }
+        asked = self._retell(question, rng, likely)
+        return _Find(asked, gold, before, after, document.title, written=others)
+
+    def _more(self, found: _Find, rng: random.Random) -> tuple[tuple[str, str], ...]:
+        """Up to three more questions on sentences around the one that was found."""
+        blocks = [*found.before, *found.after]
+        picked = rng.sample(blocks, min(len(blocks), rng.choice((2, 4, 6))))
+        picked = [*(block for block in blocks if block in found.written), *picked]
+        asked = []
+        for block in dict.fromkeys(picked):
+            question = found.written.get(block) or self.asker.ask(block, rng)
+            if question and _fits(block) and blocks.count(block) == 1:
+                asked.append((question, block))
+        return tuple(rng.sample(asked, min(len(asked), 3)))
+
     def _within_prose(
         self, question: str, golds: list[str], at: int, title: str, rng: random.Random, words: int
     ) -> _Find:
@@ -190,10 +251,12 @@ class PageMaker:
         found = self._within_prose(question, golds, 1 if before else 0, title, rng, words)
         return replace(found, answer=row.answer)
 
-    def _retell(self, question: str, rng: random.Random) -> str:
-        """A question with a few words replaced."""
-        likely = rng.choice((0.0, 0.0, 0.15, 0.3))
+    def _retell(self, question: str, rng: random.Random, likely: float | None = None) -> str:
+        """A question with a few words replaced, seldom one left out."""
+        likely = rng.choice((0.0, 0.0, 0.15, 0.3)) if likely is None else likely
         words = question.split(" ")
+        if len(words) > 6 and rng.random() < 0.25:
+            del words[rng.randrange(2, len(words) - 1)]
         return " ".join(
             w if i < 2 or not w.isalpha() else self.asker.reword(w, rng, likely) for i, w in enumerate(words)
         )

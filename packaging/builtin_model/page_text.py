@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sentences import split_sentences
 from toy_facts import code, made_up_name, number, person
@@ -88,7 +88,8 @@ def wear(text: str, rng: random.Random) -> str:
         text = re.sub(r"([a-z]{4,})([.,]) ", lambda m: f"{m[1]}{m[2]}{rng.randint(1, 60)} ", text, count=1)
     if rng.random() < 0.08:
         words = text.split(" ")
-        words.insert(rng.randrange(len(words) + 1), f"[{rng.randint(1, 80)}]")  # a reference, not a citation
+        # A reference; small numbers would read as citations.
+        words.insert(rng.randrange(len(words) + 1), f"[{rng.randint(13, 80)}]")
         text = " ".join(words)
     if rng.random() < 0.05:
         text = re.sub(r" ([a-z]{4})([a-z]{3,}) ", r" \1- \2 ", text, count=1)
@@ -102,15 +103,15 @@ def wrap(text: str, width: int) -> str:
     return re.sub(rf"(.{{{width - 14},{width}}}?) ", lambda m: m[1] + "\n", text)
 
 
-def lay_out(blocks: Sequence[str], gold: str, rng: random.Random) -> str:
-    """`blocks` as one page's text; `gold` is one of them (or ""), and stays whole but for its line breaks."""
-    noise = rng.choice((0.0, 0.05, 0.15, 0.35))
+def lay_out(blocks: Sequence[str], kept: Collection[str], rng: random.Random) -> str:
+    """`blocks` as one page's text; those among `kept` stay whole but for their line breaks."""
+    noise = rng.choice((0.0, 0.05, 0.15, 0.35, 0.7))
     about = blocks[rng.randrange(len(blocks))]
     parts = [furniture(about, rng) for _ in range(rng.choice((0, 0, 1, 2, 3)) if noise else 0)]
     bullet = rng.choice(_BULLETS) if rng.random() < 0.12 else None
     columns = noise > 0.1 and rng.random() < 0.15
     for block in blocks:
-        if block != gold:
+        if block not in kept:
             block = wear(block, rng) if noise else block
             if columns and len(block) > 160:
                 # Neighbouring columns read across: halves of the block change places.

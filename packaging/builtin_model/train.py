@@ -31,6 +31,7 @@ from prose_loss import ProseLoss
 from shape import SHAPES
 from tokenizer import load_tokenizer, save_tokenizer, train_bpe
 from word_neighbours import NAME
+from written_questions import read_written
 
 AVERAGE_EVERY = 5
 
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(plan.seed)
 
     corpus, held_out = split_corpus(load_corpus(options.data))
-    neighbours = read_neighbours(options.data)
+    neighbours, written = read_neighbours(options.data), read_written(options.data, corpus.prose)
     tokenizer_folder = options.tokenizer or options.run
     if not (tokenizer_folder / "tokenizer.json").exists():
         texts = (document.text for document in corpus.prose)
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     progress = Progress(plan.steps, start)
     batches = load_batches(
-        Rows(prose, DialogueMaker(corpus, neighbours), tokenizer, plan, progress, step),
+        Rows(prose, DialogueMaker(corpus, neighbours, written), tokenizer, plan, progress, step),
         options.workers,
         on_gpu,
     )

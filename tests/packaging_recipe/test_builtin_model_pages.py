@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import random
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,53 @@ def test_a_page_holds_the_quote_once_and_the_number_names_it(corpus: Any) -> Non
         if task.gold is None:
             absent += 1
         else:
-            assert _plain(task.quote) in _plain(task.pages[task.gold][0])
-    assert 5 < absent < 75
+            page = _plain(task.pages[task.gold][0])
+            assert _plain(task.quote) in page
+            assert all(_plain(quote) in page for _, quote in task.more)
+    assert 0 < absent < 40
     assert 75 < several < 225
+
+
+def test_written_questions_are_asked_where_their_sentence_stands(corpus: Any, tmp_path: Path) -> None:
+    from page_tasks import PageMaker
+    from written_questions import NAME, document_key, read_written
+
+    rows = []
+    for document in corpus.prose[:8]:
+        begin = document.text.index("Many travellers")
+        length = document.text.index(" The old mill") - begin
+        asked = [[begin, length, f"Who walked over to {document.title}?"]]
+        rows.append({"document": document_key(document), "asked": asked})
+    rows.append({"document": "a held-out one", "asked": [[0, 5, "What is it?"]]})
+    with lzma.open(tmp_path / NAME, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+    written = read_written(tmp_path, corpus.prose)
+    assert len(written) == 8
+    maker, rng = PageMaker(corpus.prose, [], [], {}, written), random.Random(4)
+    tasks = [task for task in (maker.draw(rng) for _ in range(80)) if "walked over" in task.question]
+    assert len(tasks) > 10
+    assert sum("travellers crossed" in task.quote for task in tasks) > len(tasks) / 2  # others are renamed
+
+
+def test_renamed_words_are_the_same_everywhere() -> None:
+    from renaming import rename
+
+    sentence, question = "The pump moves seven litres of water.", "How many litres does the Pump move?"
+    for seed in range(50):
+        change = rename(sentence, question, random.Random(seed))
+        assert change(sentence) != sentence
+        page = f"Water is dear. {sentence} A pump is loud."
+        assert change(sentence) in change(page)
+        assert ("pump" in change(page)) == ("Pump" in change(question))
+
+
+def test_unusable_questions_are_dropped() -> None:
+    from question_writer import is_usable
+
+    sentence = "The annual report of the council was published in May."
+    assert is_usable("When was the council's report published?", sentence)
+    assert not is_usable("When did the prince marry the miller's daughter?", sentence)
+    assert not is_usable("The report was published in May.", sentence)
 
 
 def test_questions_of_people_keep_the_words_that_answer_them(corpus: Any) -> None:

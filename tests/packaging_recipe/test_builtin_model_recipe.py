@@ -90,7 +90,7 @@ def test_answers_are_literal_and_cited(corpus_folder: Path) -> None:
 def test_packed_rows_are_full_and_weigh_answers_only(corpus_folder: Path) -> None:
     from corpus import load_corpus
     from dialogues import DialogueMaker
-    from packing import RowPacker, TokenizedProse, encode_dialogue
+    from packing import CHOOSING, RowPacker, TokenizedProse, encode_dialogue
     from plan import LAST
     from tokenizer import ASSISTANT, END, SPECIAL_TOKENS, train_bpe
 
@@ -110,7 +110,8 @@ def test_packed_rows_are_full_and_weigh_answers_only(corpus_folder: Path) -> Non
     first = list(piece.ids).index(assistant)
     assert not piece.weights[:first].any()
     last = first + list(piece.ids[first:]).index(end)
-    assert (piece.weights[first:last] == LAST.answer_weight).all()
+    assert (piece.weights[first : first + CHOOSING] == LAST.answer_weight * LAST.choice_weight).all()
+    assert (piece.weights[first + CHOOSING : last] == LAST.answer_weight).all()
     assert piece.weights[last] == 0
 
 
