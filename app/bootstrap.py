@@ -12,6 +12,7 @@ from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
 from app.collecting import Collector
+from app.controllers.adapters import AdaptersController
 from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
 from app.controllers.crashes import CrashesController
@@ -238,6 +239,7 @@ class App(QObject):
             settings=models.settings,
             models=models.models,
             runs=models.runs,
+            adapters=models.adapters,
             faults=faults,
             parent=self,
         )
@@ -345,6 +347,17 @@ class App(QObject):
             generation=self.generation,
             settings=models.settings,
             faults=faults,
+            parent=self,
+        )
+        self.adapters = AdaptersController(
+            desk=self.engine_desk,
+            librarian=self.librarian_desk,
+            history=history,
+            transcript=models.transcript,
+            chat=self.chat,
+            models=models.models,
+            settings=models.settings,
+            model=models.adapters,
             parent=self,
         )
         self.monitor = MonitorController(

@@ -125,7 +125,7 @@ class Shell(QObject):
         """
         window = self._widgets.window
         folders = [path for path in paths if window.mode == "documents" and Path(path).is_dir()]
-        rest = [path for path in paths if path not in folders]
+        rest = self._app.adapters.open_paths([path for path in paths if path not in folders])
         others = self._app.model_loads.open_paths(rest)
         if len(others) < len(rest):
             self.open_picker()
@@ -214,6 +214,13 @@ class Shell(QObject):
         path = QFileDialog.getExistingDirectory(self._widgets.window, "Open a model's folder")
         if path:
             self.open_paths([path])
+
+    @Slot()
+    def choose_adapter(self) -> None:
+        """Let the user choose an adapter's folder."""
+        path = QFileDialog.getExistingDirectory(self._widgets.window, "Open an adapter's folder (LoRA)")
+        if path:
+            self._app.adapters.open(path)
 
     @Slot()
     def choose_model_file(self) -> None:
@@ -308,6 +315,17 @@ class Shell(QObject):
         self._widgets.inspector.show_panel("why")
 
     @Slot()
+    def show_steering_panel(self) -> None:
+        """The inspector follows the task: an adapter is opened."""
+        self._widgets.window.inspector_dock.show()
+        self._widgets.inspector.show_panel("steer")
+
+    @Slot()
+    def show_adapter_comparison(self) -> None:
+        """Show what adapters change in the conversation."""
+        self._widgets.adapters.open_sheet()
+
+    @Slot()
     def show_steering(self, *_: object) -> None:
         """Mark the spans that are turned down or up in the conversation."""
         tints, chat = self._app.steering.tints(), self._widgets.chat
@@ -348,7 +366,8 @@ class Shell(QObject):
     @Slot(object)
     def show_sampling_panel(self, conversation: object) -> None:
         """The inspector follows the task: a reply is being written."""
-        if conversation is not None and self._app.models.focus.focus is None:
+        steered = self._widgets.inspector.current == "steer"  # where one turns words and adapters meanwhile
+        if conversation is not None and self._app.models.focus.focus is None and not steered:
             had_keyboard = self._widgets.inspector.has_keyboard
             self._widgets.inspector.show_panel("sampling")
             if had_keyboard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.settings import Remembered
+from views.models.adapters import AdaptersModel
 from views.models.answers import AnswersModel
 from views.models.attachments import AttachmentsModel
 from views.models.candidates import CandidatesModel, StepModel
@@ -55,6 +56,7 @@ class ViewModels:
     lens: LensModel
     attention: AttentionModel
     experts: ExpertsModel
+    adapters: AdaptersModel
     template: ChatTemplateModel
     healing: HealingModel
     attachments: AttachmentsModel
@@ -87,6 +89,7 @@ class ViewModels:
             lens=LensModel(),
             attention=AttentionModel(),
             experts=ExpertsModel(),
+            adapters=AdaptersModel(),
             template=ChatTemplateModel(),
             healing=HealingModel(on=remembered.page.token_healing),
             two_prompts=TwoPromptsModel(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.view_models import ViewModels
 from views.about_view import AboutView
+from views.adapter_compare_view import AdapterCompareView
 from views.chat_panel import ChatPanel
 from views.chat_template_view import ChatTemplateView
 from views.compare_view import CompareView
@@ -49,6 +50,7 @@ class Widgets:
     lens: LensPanel
     steering: SteeringPanel
     compare: CompareView
+    adapters: AdapterCompareView
     monitor: MonitorPanel
     status: StatusLine
     picker: ModelPicker
@@ -88,7 +90,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
     inspector.add_panel("why", "Why", why)
     lens = LensPanel(models.lens, models.attention, theme, experts=models.experts)
     inspector.add_panel("lens", "Lens", lens)
-    steering = SteeringPanel(models.steering, models.controls, theme)
+    steering = SteeringPanel(models.steering, models.controls, theme, adapters=models.adapters)
     inspector.add_panel("steer", "Steer", steering)
     monitor = MonitorPanel(models.monitor, models.runs, theme)
     status = StatusLine(theme)
@@ -126,6 +128,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         lens=lens,
         steering=steering,
         compare=CompareView(models.side_by_side, theme, window),
+        adapters=AdapterCompareView(models.adapters, theme, window),
         monitor=monitor,
         status=status,
         picker=ModelPicker(models.models, theme, window),

@@ -19,6 +19,7 @@ def connect(app: App) -> None:
     _connect_panels(app)
     _connect_why(app)
     _connect_steering(app)
+    _connect_adapters(app)
     _connect_two_prompts(app)
     _connect_lens(app)
     _connect_leaving(app)
@@ -182,6 +183,20 @@ def _connect_steering(app: App) -> None:
         signal.connect(app.shell.show_steering)
 
 
+def _connect_adapters(app: App) -> None:
+    section, adapters = app.widgets.steering.adapters, app.adapters
+    section.open_requested.connect(app.shell.choose_adapter)
+    section.removed.connect(adapters.detach)
+    section.base_requested.connect(adapters.load_base)
+    section.anyway_requested.connect(adapters.attach_anyway)
+    section.compare_requested.connect(adapters.compare)
+    app.widgets.adapters.cancel_requested.connect(adapters.cancel)
+    adapters.base_wanted.connect(app.model_loads.load_source)
+    adapters.wanted.connect(app.shell.show_steering_panel)
+    adapters.comparison_wanted.connect(app.shell.show_adapter_comparison)
+    adapters.told.connect(app.shell.tell)
+
+
 def _connect_two_prompts(app: App) -> None:
     panel, controller = app.widgets.two_prompts, app.two_prompts
     panel.run_requested.connect(controller.run)
@@ -224,7 +239,7 @@ def _connect_leaving(app: App) -> None:
     picker = app.widgets.picker
     unload = app.widgets.window.action("unloadModel").triggered
     for signal in (picker.load_requested, picker.unload_requested, unload):
-        for looker in (app.explaining, app.looking, app.side_by_side, app.two_prompts):
+        for looker in (app.explaining, app.looking, app.side_by_side, app.two_prompts, app.adapters):
             signal.connect(looker.cancel)
 
 

@@ -16,8 +16,10 @@ from PySide6.QtWidgets import (
 )
 
 from inference.events import SteeringOptions
+from views.adapter_section import AdapterSection
 from views.factor_field import FactorField
 from views.layer_range import LayerRange
+from views.models.adapters import AdaptersModel
 from views.models.controls import ControlsModel
 from views.models.explanation_scores import one_line, short
 from views.models.steering import SteeringModel
@@ -35,6 +37,7 @@ class SteeringPanel(ScrollPage):
         model: The spans; changed by the widgets here.
         controls: For how controls act; moved at once.
         theme: Colours and fonts.
+        adapters: The adapters of the model, which steer it, too.
 
     Signals:
         regenerate_requested: Write the last reply anew.
@@ -45,7 +48,13 @@ class SteeringPanel(ScrollPage):
     compare_requested = Signal()
 
     def __init__(
-        self, model: SteeringModel, controls: ControlsModel, theme: Theme, parent: QWidget | None = None
+        self,
+        model: SteeringModel,
+        controls: ControlsModel,
+        theme: Theme,
+        parent: QWidget | None = None,
+        *,
+        adapters: AdaptersModel | None = None,
     ) -> None:
         super().__init__(parent)
         self.setObjectName("steeringPanel")
@@ -57,6 +66,8 @@ class SteeringPanel(ScrollPage):
         self.column.addLayout(self._list)
         self._build_run()
         self._build_options()
+        self.adapters = AdapterSection(adapters or AdaptersModel(self), theme)
+        self.column.addWidget(self.adapters)
         self.column.addStretch(1)
         model.changed.connect(self._show)
         model.selection_changed.connect(self._show_selected)

@@ -28,6 +28,7 @@ from inference.events import (
     Started,
 )
 from inference.running import new_run_id
+from views.models.adapters import AdaptersModel
 from views.models.controls import ControlsModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.runs import RunRecord, RunsModel
@@ -83,6 +84,7 @@ class Generation(QObject):
         models: ModelChoiceModel,
         runs: RunsModel,
         faults: FaultReporter,
+        adapters: AdaptersModel | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -94,11 +96,13 @@ class Generation(QObject):
         self._models = models
         self._runs = runs
         self._faults = faults
+        self._adapters = adapters or AdaptersModel(self)
         self._writers: dict[int, tuple[Task, ReplyWriter]] = {}
         self._rate_shown_at = 0.0
         #: The conversation whose replies feel the controls that are moved: the one that is open.
         self.steered: int | None = None
         controls.changed.connect(self._on_controls)
+        self._adapters.scales_changed.connect(self._on_adapters)
 
     @property
     def running(self) -> frozenset[int]:
@@ -114,7 +118,7 @@ class Generation(QObject):
         writer.grew.connect(self._on_grew)
         writer.ended.connect(self._on_ended)
         self._writers[task.message] = task, writer
-        settings, controls = self._settings.settings, _of_task(self._controls.controls, task)
+        settings, controls = self._settings.settings, self._of_task(self._controls.controls, task)
         request = GenerateRequest(
             run_id=new_run_id(),
             messages=task.turns,
@@ -148,7 +152,22 @@ class Generation(QObject):
     def _on_controls(self, controls: SamplingControls) -> None:
         for task, writer in self._writers.values():
             if writer.handle is not None and task.conversation == self.steered:
-                writer.handle.controls = _of_task(controls, task)
+                writer.handle.controls = self._of_task(controls, task)
+
+    @Slot()
+    def _on_adapters(self) -> None:
+        """The model is one for all conversations, and so are its adapters."""
+        for task, writer in self._writers.values():
+            if writer.handle is not None:
+                controls = (
+                    writer.handle.controls if task.conversation != self.steered else self._controls.controls
+                )
+                writer.handle.controls = self._of_task(controls, task)
+
+    def _of_task(self, controls: SamplingControls, task: Task) -> SamplingControls:
+        """The controls of a task, with the adapters that are on."""
+        on = self._adapters.active if self._adapters.rows else None
+        return replace(_of_task(controls, task), adapters=on)
 
     def _task(self) -> tuple[Task, ReplyWriter]:
         writer = self.sender()

@@ -161,6 +161,12 @@ class ModelsController(QObject):
             Progress(run_id=request.run_id, stage="Starting the engine", done=0, total=0, unit="files")
         )
 
+    @Slot(str)
+    def load_source(self, source: str) -> None:
+        """Load a model by its source, as the engine would choose to."""
+        self.choose(source)
+        self.load(LoadChoice(model=source))
+
     @Slot()
     def cancel_load(self) -> None:
         """Stop loading."""

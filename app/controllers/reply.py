@@ -21,6 +21,7 @@ from inference.events import (
     Started,
     Token,
 )
+from inference.generation.control_changes import in_words
 from inference.running import RunHandle
 from views.models.transcript import TranscriptModel
 
@@ -118,18 +119,23 @@ class ReplyWriter(QObject):
     def _note(self, event: Event) -> None:
         if isinstance(event, Started):
             self.run = event
+            if event.adapters:
+                self._mark(_adapters_of(event, self._offset))
             self.started.emit(event)
         elif isinstance(event, Progress):
             self.progressed.emit(event)
         elif isinstance(event, PromptScored):
             self.prompt_scored.emit(event)
         elif isinstance(event, ControlsChanged):
-            change = replace(event, index=event.index + (self._shift or 0))
-            self._marks.append(change)
-            for mark in marks_of([change]):
-                self._transcript.add_mark(self.message, mark.token_index, mark.text)
+            self._mark(replace(event, index=event.index + (self._shift or 0)))
         elif isinstance(event, Finished | Cancelled | Failed):
             self._end(event)
+
+    def _mark(self, change: ControlsChanged) -> None:
+        """Note in the margin and in the history that other controls act from a token on."""
+        self._marks.append(change)
+        for mark in marks_of([change]):
+            self._transcript.add_mark(self.message, mark.token_index, mark.text)
 
     def _end(self, event: Finished | Cancelled | Failed) -> None:
         self._timer.stop()
@@ -152,3 +158,9 @@ class ReplyWriter(QObject):
         if isinstance(event, Cancelled):
             return "stopped", replace(ending, reason="cancelled", tokens_per_second=self.rate or 0.0)
         return "complete", replace(ending, reason=event.reason, tokens_per_second=event.tokens_per_second)
+
+
+def _adapters_of(started: Started, index: int) -> ControlsChanged:
+    """The adapters that a reply began with, as a change from none."""
+    words = in_words(started.adapters)
+    return ControlsChanged(run_id=started.run_id, index=index, changes=(("adapters", in_words(()), words),))
