@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference-rounds", type=int, default=3, metavar="N", help="of generate, on a GPU")
     parser.add_argument("--live", action="store_true", help="also with controls moved, on a GPU")
     parser.add_argument(
+        "--guesses",
+        choices=sorted(SHAPES),
+        help="what prompt lookup and a draft of this shape with random weights cost and gain, on a GPU",
+    )
+    parser.add_argument(
         "--threads", type=int, default=None, metavar="N", help="CPU threads; default: as the app"
     )
 
@@ -67,7 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
             from inference.bench.decode_gpu import measure
 
             session.close()
-            measure(replace(loaded, eos_ids=frozenset()), arguments, round(seconds, 1))
+            loaded = replace(loaded, eos_ids=frozenset())
+            if arguments.guesses:
+                _guesses(loaded, arguments)
+            else:
+                measure(loaded, arguments, round(seconds, 1))
             return 0
         if arguments.shape:
             session.use(loaded)
@@ -77,6 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
         return report(failure, as_json=arguments.json)
     print_json(bench.summary(rounds))
     return 0
+
+
+def _guesses(loaded: LoadedModel, arguments: argparse.Namespace) -> None:
+    from inference.bench.decode_guesses import measure_guesses
+
+    context = arguments.prompt_tokens + arguments.new_tokens + 16
+    draft = random_model(arguments.guesses, arguments.quantization, "cuda", context)
+    measure_guesses(loaded, draft, arguments)
 
 
 def _random(arguments: argparse.Namespace) -> tuple[LoadedModel, float]:

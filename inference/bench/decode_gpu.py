@@ -9,6 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from inference.bench.decode_reference import (
+    bytes_a_token,
+    copy_bandwidth,
+    generate_speeds,
+    launch_microseconds,
+)
 from inference.command_line import RunFailed, print_json
 from inference.engine import Engine
 from inference.events import (
@@ -58,8 +64,8 @@ def _line(
 
     engine = session.require_engine()
     loaded = engine.loaded
-    first = _decode(session, ids, replace(_controls(arguments), max_new_tokens=8), arguments)  # captures
-    runs = [_decode(session, ids, _controls(arguments), arguments) for _ in range(arguments.rounds)]
+    first = decode_once(session, ids, replace(_controls(arguments), max_new_tokens=8), arguments)  # captures
+    runs = [decode_once(session, ids, _controls(arguments), arguments) for _ in range(arguments.rounds)]
     speed = statistics.median(run["tokens_per_second"] for run in runs)
     generate = statistics.median(reference) if reference else None
     weights, cache = bytes_a_token(loaded, len(ids) + arguments.new_tokens // 2)
@@ -80,6 +86,7 @@ def _line(
         "spread": [round(run["tokens_per_second"], 1) for run in runs],
         "ms_a_step": round(1e3 / speed, 3),
         "first_prefill_seconds": round(first["prefill"], 3),
+        "reused_prefill_seconds": [round(run["prefill"], 4) for run in runs],
         "prefill_seconds": prefill_seconds(session, ids, arguments),
         "copy_bytes_per_second": round(bandwidth),
         "bytes_a_token": {"weights": weights, "kv_cache": cache},
@@ -110,12 +117,13 @@ def _controls(arguments: argparse.Namespace) -> SamplingControls:
     )
 
 
-def _decode(
+def decode_once(
     session: Session,
     ids: list[int],
     controls: SamplingControls,
     arguments: argparse.Namespace,
     change: Callable[[SamplingControls, int], SamplingControls] | None = None,
+    **guessers: bool,
 ) -> dict[str, Any]:
     """One run whose every token is looked at; the first one's time is the prefill's."""
     request = GenerateRequest(
@@ -124,6 +132,7 @@ def _decode(
         reply_ids=tuple(ids),
         controls=controls,
         candidates=arguments.candidates,
+        **guessers,
     )
     handle = RunHandle(request.run_id, controls)
     began, count, last = 0.0, 0, 0.0
@@ -141,6 +150,8 @@ def _decode(
                 "prefill": event.seconds.prefill,
                 "path": event.path,
                 "path_reason": event.path_reason,
+                "guesses": event.guesses,
+                "accepted": event.accepted,
                 "memory": event.memory,
             }
     raise AssertionError("the run had no end")
@@ -151,7 +162,7 @@ def prefill_seconds(session: Session, ids: list[int], arguments: argparse.Namesp
     engine, found = session.require_engine(), []
     for _ in range(3):
         engine.prefix = None
-        found.append(_decode(session, ids, replace(_controls(arguments), max_new_tokens=1), arguments))
+        found.append(decode_once(session, ids, replace(_controls(arguments), max_new_tokens=1), arguments))
     return [round(each["prefill"], 4) for each in found]
 
 
@@ -201,90 +212,10 @@ def _live(session: Session, ids: list[int], arguments: argparse.Namespace) -> di
     }
     found = {}
     for name, change in moved.items():
-        plain = _decode(session, ids, _controls(arguments), arguments)
-        changed = _decode(session, ids, _controls(arguments), arguments, change)
+        plain = decode_once(session, ids, _controls(arguments), arguments)
+        changed = decode_once(session, ids, _controls(arguments), arguments, change)
         found[name] = round(changed["tokens_per_second"] / plain["tokens_per_second"], 4)
     return found
-
-
-def generate_speeds(loaded: LoadedModel, ids: list[int], arguments: argparse.Namespace) -> list[float]:
-    """Tokens a second of transformers' own loop, of each round: the tokens behind the first one, so that the
-    prompt's share is taken off."""
-    import torch
-
-    model: Any = loaded.model
-    given = torch.tensor([ids], device=loaded.device)
-
-    def seconds(count: int) -> float:
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        out = model.generate(
-            given,
-            attention_mask=torch.ones_like(given),
-            min_new_tokens=count,
-            max_new_tokens=count,
-            do_sample=True,
-            temperature=arguments.temperature,
-            top_p=arguments.top_p,
-            top_k=0,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-        torch.cuda.synchronize()
-        assert out.shape[1] == len(ids) + count
-        return time.perf_counter() - began
-
-    seconds(8)  # libraries load their kernels, allocators fill
-    count: int = arguments.reference_tokens
-    found = []
-    for _ in range(arguments.reference_rounds):
-        first = seconds(1)
-        found.append((count - 1) / (seconds(count) - first))
-    return found
-
-
-def launch_microseconds() -> float:
-    """What the host needs to enqueue one small operation of torch: tells a busy host from a quiet one."""
-    import torch
-
-    x = torch.zeros(1, device="cuda")
-    for _ in range(200):
-        x.add_(1)
-    torch.cuda.synchronize()
-    rounds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(500):
-            x.add_(1)
-        rounds.append((time.perf_counter() - began) / 500)
-        torch.cuda.synchronize()
-    return 1e6 * statistics.median(rounds)
-
-
-def copy_bandwidth() -> float:
-    """Bytes a second of a device copy, read and written bytes counted: what the memory gives here."""
-    import torch
-
-    source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda").random_()
-    target = torch.empty_like(source)
-    target.copy_(source)
-    event: Any = torch.cuda.Event
-    start, end = event(enable_timing=True), event(enable_timing=True)
-    start.record()
-    for _ in range(10):
-        target.copy_(source)
-    end.record()
-    torch.cuda.synchronize()
-    return float(10 * 2 * source.numel() / (start.elapsed_time(end) * 1e-3))
-
-
-def bytes_a_token(loaded: LoadedModel, positions: int) -> tuple[int, int]:
-    """Bytes that one step has to read: all weights but the rows of the embedding, and the cache."""
-    model: Any = loaded.model
-    embedding = model.get_input_embeddings().weight
-    tied = model.get_output_embeddings().weight is embedding
-    weights = loaded.weight_bytes() - (0 if tied else embedding.numel() * embedding.element_size())
-    return weights, positions * loaded.info.kv_bytes_per_token
 
 
 def _ids(loaded: LoadedModel, count: int) -> list[int]:
