@@ -2,7 +2,7 @@
 
 The same stop of the tour never gives the same bytes twice: clocks, seconds, memory and a caret are in it. The
 rule: both pictures in grey, averaged over blocks of 16 x 16 pixels; at most 2 % of the blocks differ by more
-than 24 of 255 grey levels. A picture of a reply that is still growing depends on the moment: there it is 15 %.
+than 24 of 255 grey levels. A picture of a reply that still grows depends on the moment: there it is 15 %.
 """
 
 from __future__ import annotations
