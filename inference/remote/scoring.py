@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from inference.remote.engine import RemoteEngine
 
 _HERE = "Choose a model on this machine for that."
+_LATE = (
+    "This server tells wrong probabilities of a given text for models without a begin-of-text token: each "
+    "token gets those of the next one."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,21 @@ def _echoed(answer: Any, length: int) -> list[Read]:
     starts = logprobs.get("text_offset") if isinstance(logprobs, dict) else None
     if not isinstance(starts, list) or len(starts) != len(told):
         starts = _starts([each.entry.text for each in told])
+    if _one_late(answer, starts, length):
+        raise NotAvailable(_LATE, hint=_HERE)
     return [Read(each.entry, start) for each, start in zip(told, starts, strict=True) if start < length]
+
+
+def _one_late(answer: Any, starts: Sequence[int], length: int) -> bool:
+    """Whether each token has the probability that its successor has.
+
+    llama-cpp-python (0.3.36, llama.py, ``_create_completion``) counts on a begin-of-text token, which it
+    leaves out of the list. Of a model that has none it lists every token of the prompt, each with the row of
+    logits behind it, and no row is left for the token that was written.
+    """
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    read = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return bool(starts) and starts[-1] < length and len(starts) == read
 
 
 def _starts(texts: Sequence[str]) -> list[int]:

@@ -51,7 +51,8 @@ def echoing(to: Any, body: Any) -> None:
         "text_offset": starts,
         "top_logprobs": [None] * len(told),
     }
-    to.json({"choices": [{"text": body["prompt"] + " and", "logprobs": logprobs, "finish_reason": "length"}]})
+    choice = {"text": body["prompt"] + " and", "logprobs": logprobs, "finish_reason": "length"}
+    to.json({"choices": [choice], "usage": {"prompt_tokens": len(told), "completion_tokens": 1}})
 
 
 def reading(to: Any, body: Any) -> None:
@@ -91,6 +92,28 @@ def test_a_raw_text_is_scored_by_its_echo(python_server: Any) -> None:
         (" is", -1.0),
         (" long", -1.0),
     ]
+
+
+def test_probabilities_that_are_one_token_late_are_not_believed(
+    python_server: Any, server: Any, failure_of: FailureOf
+) -> None:
+    # What llama-cpp-python 0.3.36 answers for a model without a begin-of-text token: " l" has the
+    # log-probability that "igh" should have, and the token that was written has none.
+    logprobs = {
+        "tokens": ["The", " l", "igh"],
+        "token_logprobs": [None, -11.92, -16.10],
+        "text_offset": [0, 3, 5],
+        "top_logprobs": [None, {"ux": -2.76, " l": -11.92}, {"th": -0.005, "igh": -16.10}],
+    }
+    server.answers["/v1/completions"] = lambda to, _: to.json(
+        {
+            "choices": [{"text": "The lighth", "logprobs": logprobs, "finish_reason": "length"}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+        }
+    )
+    failed = failure_of(python_server.run(ScoreRequest(run_id=1, prompt="The ligh")))
+    assert failed.kind == "not-available"
+    assert "begin-of-text" in failed.message
 
 
 def test_a_chat_is_scored_by_prompt_logprobs(vllm: Any, server: Any) -> None:
