@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QStandardPaths, Qt, QUrl, Slot
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QFileDialog
 
+from app.controllers.models import holds_model
 from app.exporting import file_name
 from app.exporting_explanations import write_explanation
 from app.history import Conversation
@@ -121,10 +122,10 @@ class Shell(QObject):
     @Slot(list)
     def open_paths(self, paths: list[str]) -> None:
         """Show dropped models in the picker, where loading them is one click; documents go into the open
-        library. While the documents are shown, folders are documents, too.
+        library. While the documents are shown, folders are documents, too, unless a model lies in them.
         """
         window = self._widgets.window
-        folders = [path for path in paths if window.mode == "documents" and Path(path).is_dir()]
+        folders = [p for p in paths if window.mode == "documents" and Path(p).is_dir() and not holds_model(p)]
         rest = self._app.adapters.open_paths([path for path in paths if path not in folders])
         others = self._app.model_loads.open_paths(rest)
         if len(others) < len(rest):

@@ -223,6 +223,12 @@ def is_model(path: Path) -> bool:
     return not found
 
 
+def holds_model(folder: str) -> bool:
+    """Whether a model (or an adapter) lies in the folder itself, not somewhere below it."""
+    names = {item.name for item in Path(folder).iterdir()}
+    return "tokenizer.json" in names or any(Path(name).suffix.lower() in _WEIGHTS for name in names)
+
+
 def as_fault(failed: Failed) -> Fault:
     """How a run broke off, to be shown beside what it was about."""
     return Fault(kind=failed.kind, message=failed.message, hint=failed.hint, details=failed.details)

@@ -301,6 +301,24 @@ def test_a_folder_dropped_on_the_chat_is_what_it_holds(
     assert (app.models.models.row_of(str(folder)) >= 0) == (mode == "chat")
 
 
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("model.safetensors", "chat"), ("deep/model.safetensors", "documents")],
+    ids=["a model", "a model among other things"],
+)
+def test_a_folder_dropped_on_the_documents_is_documents_unless_it_is_a_model(
+    start: Start, tmp_path: Path, name: str, mode: str
+) -> None:
+    app = start()
+    app.widgets.window.show_mode("documents")
+    folder = tmp_path / "dropped"
+    (folder / "deep").mkdir(parents=True)
+    for file in ("README.md", name):
+        (folder / file).write_text("text")
+    app.widgets.intents.paths_dropped.emit([str(folder)])
+    assert (app.models.models.row_of(str(folder)) >= 0) == (mode == "chat")
+
+
 @pytest.mark.qt_log_ignore(r"does not support raise", extend=True)
 def test_a_later_start_brings_this_window_to_the_front_with_its_files(start: Start, tmp_path: Path) -> None:
     app = start()
