@@ -45,6 +45,8 @@ def _nvrtc_candidates() -> Iterator[str]:
     folders = [
         folder for nvidia in _package_folders("nvidia") for folder in sorted(nvidia.glob("*"), reverse=True)
     ]
+    if bundle := getattr(sys, "_MEIPASS", None):  # the packages' libraries without the packages
+        folders += sorted(Path(bundle, "nvidia").glob("*"), reverse=True)
     places = [folder / sub for folder in folders for sub in ("lib", "bin", "bin/x86_64")]
     places += [folder / "lib" for folder in _package_folders("torch")]
     for variable in ("CUDA_PATH", "CUDA_HOME"):

@@ -29,6 +29,7 @@ NOT_SHIPPED = [
     "IPython", "matplotlib", "pandas", "scipy", "sklearn", "sentence_transformers", "captum", "peft",
     "torchvision", "torchaudio", "tensorboard", "tensorflow", "jax", "flax", "onnx", "onnxruntime", "numba",
     "pytest", "_pytest", "hypothesis", "mypy", "ruff", "importlinter", "grimp", "pytestqt",
+    "triton",  # compiles Python to GPU code for torch.compile; the kernels here are compiled by NVRTC
     "tkinter", "lib2to3", "ensurepip", "pip", "setuptools", "pkg_resources", "PyInstaller",
     "torch.testing._internal.generated",
     "torch.testing._internal.opinfo", "torch.testing._internal.common_methods_invocations",
@@ -110,6 +111,21 @@ def _is_wanted_library(place: str) -> bool:
     """Whether this is bitsandbytes' library for the CUDA version that torch was built with."""
     version = cuda_version()
     return version is not None and f"libbitsandbytes_cuda{version}." in place
+
+
+def compiler_libraries(packages: Path | None = None) -> list[tuple[str, str]]:
+    """What NVRTC opens by name when it compiles; no library is linked to it, so no analysis finds it.
+
+    Args:
+        packages: Where NVIDIA's packages are installed; beside torch if not given.
+
+    Returns:
+        Pairs of a file and its folder in the bundle: beside NVRTC, as it is installed.
+    """
+    if packages is None:
+        packages = Path(str(metadata.distribution("torch").locate_file("")))
+    found = [path for path in packages.glob("nvidia/**/*nvrtc-builtins*") if ".alt." not in path.name]
+    return [(str(path), path.relative_to(packages).parent.as_posix()) for path in sorted(found)]
 
 
 @cache

@@ -85,6 +85,73 @@ def test_a_cut_takes_what_it_names_and_no_more(
     assert (contents.cut_of(place) is not None) == cut
 
 
+@pytest.mark.parametrize(
+    ("cuda", "kept"),
+    [
+        (None, {"cpu"}),
+        ("126", {"cpu", "cuda126"}),
+        ("130", {"cpu", "cuda130"}),
+    ],
+)
+def test_only_the_quantization_library_of_torchs_cuda_is_kept(
+    cuda: str | None, kept: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    import contents
+
+    monkeypatch.setattr(contents, "cuda_version", lambda: cuda)
+    names = ("cpu", "cuda121", "cuda126", "cuda130", "rocm64", "rocm70", "xpu2025")
+    places = [(f"bitsandbytes/libbitsandbytes_{name}.so", "", "BINARY") for name in names]
+    left = {entry[0].removeprefix("bitsandbytes/libbitsandbytes_") for entry in contents.without_cuts(places)}
+    assert left == {f"{name}.so" for name in kept}
+
+
+def test_what_the_run_time_compiler_opens_by_name_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    import contents
+
+    for place in ("nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"):
+        (tmp_path / place).mkdir(parents=True)
+        for name in ("libnvrtc.so.13", "libnvrtc-builtins.so.13.0", "libnvrtc-builtins.alt.so.13.0"):
+            (tmp_path / place / name).write_text("")
+    found = contents.compiler_libraries(tmp_path)
+    assert [(Path(file).name, folder) for file, folder in found] == [
+        ("libnvrtc-builtins.so.13.0", "nvidia/cu13/lib"),
+        ("libnvrtc-builtins.so.13.0", "nvidia/cuda_nvrtc/lib"),
+    ]
+
+
+def test_pictures_of_a_tour_are_the_same_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    import pictures
+    from PIL import Image, ImageDraw
+
+    def window(name: str, *, clock: bool = False, panel: bool = False, width: int = 640) -> Path:
+        image = Image.new("RGB", (width, 400), "white")
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((200, 40, 500, 300), fill="navy")
+        if clock:
+            draw.rectangle((600, 380, 630, 390), fill="black")
+        if panel:
+            draw.rectangle((0, 0, 150, 200), fill="black")
+        (tmp_path / name).mkdir(exist_ok=True)
+        image.save(tmp_path / name / "01-stop.png")
+        return tmp_path / name
+
+    one = window("one")
+    for other, same in (
+        (window("clock", clock=True), True),
+        (window("panel", panel=True), False),
+        (window("wide", width=700), False),
+    ):
+        (found,) = pictures.differences(one, other)
+        assert found.same == same, other
+    (tmp_path / "empty").mkdir()
+    assert [found.same for found in pictures.differences(one, tmp_path / "empty")] == [False]
+
+
 def test_the_desktop_entry_names_only_known_kinds_of_files() -> None:
     entry = (ROOT / "resources/desktop/org.modelloupe.ModelLoupe.desktop").read_text(encoding="utf-8")
     kinds = re.search(r"^MimeType=(.*)$", entry, re.MULTILINE)
