@@ -17,6 +17,7 @@ from app.controllers.chat import ChatController
 from app.controllers.conversations import ConversationsController
 from app.controllers.crashes import CrashesController
 from app.controllers.downloads import DownloadsController
+from app.controllers.drafts import DraftsController
 from app.controllers.examples import ExamplesController
 from app.controllers.explaining import ExplainingController
 from app.controllers.generation import Generation
@@ -360,6 +361,7 @@ class App(QObject):
             model=models.adapters,
             parent=self,
         )
+        self.drafts = DraftsController(desk=self.engine_desk, models=models.models, parent=self)
         self.monitor = MonitorController(
             model=models.monitor, runs=models.runs, models=models.models, faults=faults, parent=self
         )

@@ -87,6 +87,7 @@ def _connect_models(app: App) -> None:
     picker.download_requested.connect(app.downloads.start)
     picker.pause_requested.connect(app.downloads.pause)
     picker.cancel_download_requested.connect(app.downloads.cancel)
+    picker.draft_requested.connect(app.drafts.choose)
     app.widgets.header.model_clicked.connect(app.shell.open_picker)
     app.widgets.chat.empty.model_wanted.connect(app.shell.open_picker)
     window.action("openModel").triggered.connect(app.shell.open_picker)

@@ -20,6 +20,7 @@ from views.color_legend import ColorLegend
 from views.composer import Composer
 from views.empty_chat import EmptyChat
 from views.intents import ChatIntents
+from views.legend import Legend, LegendItem
 from views.markdown import warm_up
 from views.models.attachments import AttachmentsModel
 from views.models.focus import FocusModel, TokenSpan
@@ -31,7 +32,7 @@ from views.raw_prompt import RawPrompt
 from views.reading_area import ReadingArea
 from views.segments import Segments
 from views.system_prompt import SystemPrompt
-from views.theme import Theme
+from views.theme import GRID, Theme
 from views.token_view import TokenView
 from views.transcript import TranscriptView
 
@@ -77,6 +78,7 @@ class ChatPanel(QWidget):
             signal.connect(self._show_page)
         for signal in (transcript.was_reset, transcript.tail_replaced):
             signal.connect(self._drop_lost_focus)
+        transcript.reply_finished.connect(self._show_guesses)
         self._warm_up = QTimer(self)
         self._warm_up.setSingleShot(True)
         self._warm_up.setInterval(300)
@@ -174,10 +176,14 @@ class ChatPanel(QWidget):
         self._stack.setCurrentWidget(page)
         tokens = self._view == "tokens"
         self._tools.setVisible(tokens)
+        self._show_guesses()
         raw = self._view == "raw"
         self.system.fold.setVisible(not raw)
         self.system.setVisible(not raw and self.system.fold.isChecked())
         self._bottom.setVisible(self._view != "raw")
+
+    def _show_guesses(self, *_: object) -> None:
+        self._guesses.setVisible(any(message.track.guessed for message in self.model.messages))
 
     def _drop_lost_focus(self, *_: object) -> None:
         """A focus on tokens that are gone means nothing."""
@@ -207,6 +213,11 @@ class ChatPanel(QWidget):
         self._views.add("raw", "Raw", "The exact text of the prompt (Ctrl+Shift+T)")
         self._views.chosen.connect(self._choose_view)
         self._legend = ColorLegend(self._theme, self)
+        self._guesses = Legend((LegendItem("guessed ahead", "corner"),), self._theme, self)
+        self._guesses.setObjectName("guessLegend")
+        self._guesses.setToolTip("Tokens that were guessed ahead and confirmed together with an earlier one")
+        self._guesses.setFixedWidth(28 * GRID)
+        self._guesses.hide()
         self._measure = QComboBox(self)
         self._measure.setObjectName("colorMeasure")
         self._measure.setAccessibleName("Colour the tokens by")
@@ -223,6 +234,7 @@ class ChatPanel(QWidget):
         tools = QHBoxLayout(self._tools)
         tools.setContentsMargins(0, 0, 0, 0)
         tools.setSpacing(8)
+        tools.addWidget(self._guesses)
         tools.addWidget(self._legend)
         tools.addWidget(self._measure)
         # A box that changes its direction: moving widgets between layouts leaves stale wrappers behind.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from PySide6.QtCore import QRect, QSize, Qt
-from PySide6.QtGui import QBrush, QColor, QFontMetrics, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QBrush, QColor, QFontMetrics, QPainter, QPaintEvent, QPolygon, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from views.paint import mix
 from views.theme import CAPTION, GRID, Theme
 
-Swatch = Literal["accent", "candidate", "others", "removed", "raw", "sampled"]
+Swatch = Literal["accent", "candidate", "others", "removed", "raw", "sampled", "corner"]
 _SWATCH = 3 * GRID
 
 
@@ -28,7 +28,7 @@ def swatch_fill(theme: Theme, swatch: Swatch) -> tuple[QColor, Qt.BrushStyle | N
     """Background, pattern (or None) and pattern colour of a swatch; plots paint with the same."""
     surface, text = theme.color("window"), theme.color("text")
     match swatch:
-        case "accent" | "sampled":
+        case "accent" | "sampled" | "corner":
             return theme.color("accent"), None, text
         case "candidate" | "raw":
             return mix(surface, text, 0.34), None, text
@@ -75,7 +75,13 @@ class Legend(QWidget):
         for item, box in zip(self._items, self._boxes(self.width()), strict=True):
             fill, pattern, ink = swatch_fill(self._theme, item.swatch)
             patch = QRect(box.left(), box.center().y() - _SWATCH // 2 + 1, _SWATCH, _SWATCH)
-            painter.fillRect(patch, fill)
+            if item.swatch == "corner":
+                corner = [patch.topLeft(), patch.topLeft() + QPoint(6, 0), patch.topLeft() + QPoint(0, 6)]
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(fill)
+                painter.drawPolygon(QPolygon(corner))
+            else:
+                painter.fillRect(patch, fill)
             if pattern is not None:
                 painter.fillRect(patch, QBrush(ink, pattern))
             painter.setPen(self._theme.color("muted"))

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from inference.events import ModelInfo, ModelInspected, ModelLoaded, Progress, RopeScaling
+from views.draft_choice import DraftChoice
 from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
 from views.models.model_choice import ModelChoiceModel
@@ -55,9 +56,11 @@ class ModelCard(QWidget):
         load_requested: The :class:`~views.models.model_choice.LoadChoice`.
         unload_requested, cancel_load_requested.
         template_requested: Show the chat template of the loaded model.
+        draft_requested: Source of the model that shall guess ahead for the loaded one; "" for none.
     """
 
     template_requested = Signal()
+    draft_requested = Signal(str)
 
     load_requested = Signal(object)
     unload_requested = Signal()
@@ -79,6 +82,7 @@ class ModelCard(QWidget):
         self.template = QPushButton("Chat template …")
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
+        self.draft = DraftChoice(model, theme)
         self._loaded = Ink("", theme, tone="muted", size=CAPTION, wrap=True)
         self._pages = QStackedWidget()
         self._set_up()
@@ -157,6 +161,7 @@ class ModelCard(QWidget):
         column.addWidget(self._hint)
         column.addStretch(1)
         column.addWidget(self._loaded)
+        column.addWidget(self.draft)
         column.addWidget(self.bar)
         buttons = QHBoxLayout()
         buttons.addWidget(self.load)
@@ -179,6 +184,8 @@ class ModelCard(QWidget):
         self._model.inspection_changed.connect(self._show_choice)
         self._model.loading_changed.connect(self._show_loading)
         self._model.loaded_changed.connect(self._show_loaded)
+        self._model.path_changed.connect(lambda: self._show_loaded(self._model.loaded))
+        self.draft.draft_requested.connect(self.draft_requested)
 
     # --- showing --------------------------------------------------------------------------------------------
 
@@ -276,7 +283,9 @@ class ModelCard(QWidget):
             return
         self._loaded.setVisible(loaded is not None)
         if loaded is not None:
-            self._loaded.setText(loaded_words(loaded))
+            reason = self._model.path_reason
+            slow = f" Replies are decoded step by step, not captured: {reason}" if reason else ""
+            self._loaded.setText(loaded_words(loaded) + slow)
 
     # --- what the user does ---------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class ModelPicker(Sheet):
         open_folder_requested, open_file_requested: The app asks where.
         download_requested: Hub id; also resumes.
         pause_requested, cancel_download_requested: Hub id.
+        draft_requested: Source of the model that shall guess ahead; "" for none.
     """
 
     load_requested = Signal(object)
@@ -40,6 +41,7 @@ class ModelPicker(Sheet):
     download_requested = Signal(str)
     pause_requested = Signal(str)
     cancel_download_requested = Signal(str)
+    draft_requested = Signal(str)
 
     def __init__(self, model: ModelChoiceModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__("Models", theme, width=_WIDTH, height=_HEIGHT, parent=parent)
@@ -66,6 +68,7 @@ class ModelPicker(Sheet):
         self.card.unload_requested.connect(self.unload_requested)
         self.card.template_requested.connect(self.template_requested)
         self.card.cancel_load_requested.connect(self.cancel_load_requested)
+        self.card.draft_requested.connect(self.draft_requested)
 
     def open_sheet(self, anchor: QWidget | None = None) -> None:
         """Show the picker and look for models again."""

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 
 from views.models.format import format_bytes, format_seconds
 from views.models.monitor import MonitorModel, MonitorSample
-from views.models.runs import RunsModel
+from views.models.runs import RunColumn, RunsModel
 from views.monitor_plots import PlotSpec, PlotTile
 from views.panel_parts import EmptyPage, heading, tool_button
 from views.theme import CAPTION, GRID, Theme
@@ -90,6 +90,8 @@ PLOTS: Final[tuple[PlotSpec, ...]] = (
 )
 _ALWAYS = ("speedPlot", "firstTokenPlot", "memoryPlot")
 _TILE_WIDTH = 190
+#: Columns that are hidden as long as no run has anything in them.
+_WHERE_KNOWN = (RunColumn.ENERGY, RunColumn.GUESSED)
 
 
 class MonitorPanel(QWidget):
@@ -243,4 +245,6 @@ class MonitorPanel(QWidget):
         some = self._runs.rowCount() > 0
         self._pages.setCurrentIndex(1 if some else 0)
         self._export.setEnabled(some)
+        for column in _WHERE_KNOWN:
+            self.table.setColumnHidden(column, not self._runs.has(column))
         self._refresh()

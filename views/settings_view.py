@@ -66,6 +66,7 @@ class SettingsView(Sheet):
         self.boxes = {name: QComboBox() for name in _CHOICES}
         self.candidates = QSpinBox()
         self.score_prompt = QCheckBox("Also work out the probabilities of the prompt's tokens")
+        self.lookup = QCheckBox("Guess ahead from what the text has said before")
         self.load_last = QCheckBox("Load the model of last time at start")
         self.folders = QListWidget()
         self.library_store = QLineEdit()
@@ -107,6 +108,13 @@ class SettingsView(Sheet):
         form.addRow("Candidates per token", self.candidates)
         page.column.addLayout(form)
         page.column.addWidget(self.score_prompt)
+        self.lookup.setObjectName("promptLookup")
+        self.lookup.setToolTip(
+            "Prompt lookup: several guessed tokens are checked in one pass. The text stays the same; replies "
+            "that repeat what was read come sooner."
+        )
+        self.lookup.toggled.connect(lambda on: self._settings.update(prompt_lookup=on))
+        page.column.addWidget(self.lookup)
 
     def _build_models(self, page: ScrollPage) -> None:
         self.load_last.setObjectName("loadLastModel")
@@ -197,10 +205,12 @@ class SettingsView(Sheet):
         with (
             QSignalBlocker(self.candidates),
             QSignalBlocker(self.score_prompt),
+            QSignalBlocker(self.lookup),
             QSignalBlocker(self.load_last),
         ):
             self.candidates.setValue(settings.candidates)
             self.score_prompt.setChecked(settings.score_prompt)
+            self.lookup.setChecked(settings.prompt_lookup)
             self.load_last.setChecked(settings.load_last_model)
         listed = [self.folders.item(row).text() for row in range(self.folders.count())]
         if listed != list(settings.model_folders):

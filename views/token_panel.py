@@ -15,7 +15,7 @@ from views.legend import Legend, LegendItem
 from views.models.candidates import CandidatesModel, TokenPlace, format_probability, token_name
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.running_perplexity import RunningPerplexity
-from views.models.tokens import surprisal
+from views.models.tokens import surprisal, was_guessed
 from views.models.transcript import TranscriptModel
 from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note, tool_button
 from views.surprisal_plot import SurprisalPlot
@@ -227,6 +227,8 @@ class TokenPanel(QStackedWidget):
         self._name.setAccessibleName(f"Token {token.text or token_name(token)!r}")
         parts = self._parts(place)
         place_words = f"token {place.index + 1}"
+        if was_guessed(token):
+            place_words += ", guessed ahead"
         if len(parts) > 1:
             place_words += f", part {parts.index(place.index) + 1} of {len(parts)}"
         self._where.setText(place_words)

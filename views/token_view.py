@@ -12,13 +12,15 @@ from PySide6.QtGui import (
     QKeySequence,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPen,
+    QPolygonF,
 )
 
 from views.intents import ChatIntents
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.text_range import TextTint
-from views.models.tokens import Measure, measured, prominence
+from views.models.tokens import Measure, measured, prominence, was_guessed
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.paint import LEVELS, diverging, sequential_scale
 from views.piece_pictures import PiecePictures
@@ -29,6 +31,8 @@ from views.token_layout import Box, PaintedTint, TokenPiece, cut_spans, cut_text
 
 #: Tokens that Ctrl+Left and Ctrl+Right pass at once.
 _STRIDE = 10
+#: Side of the corner that marks a token that was guessed ahead, px.
+CORNER = 5.0
 
 
 class TokenView(ReadingArea):
@@ -143,8 +147,22 @@ class TokenView(ReadingArea):
         for box in piece.boxes:
             if box.cell.special:
                 painter.drawRoundedRect(box.rect.adjusted(1, 3, -1, -3), 4, 4)
+        self._paint_guessed(painter, item, piece)
         painter.setPen(self.theme.color("text"))
         piece.text_layout.draw(painter, QPointF(0, 0))
+
+    def _paint_guessed(self, painter: QPainter, item: Item, piece: TokenPiece) -> None:
+        """A corner on each token that was guessed ahead."""
+        track = item.message.track
+        if not track.guessed:
+            return
+        corners = QPainterPath()
+        for box in piece.boxes:
+            span = box.cell.span
+            if span and any(was_guessed(track[number]) for number in range(*span)):
+                at = box.rect.topLeft() + QPointF(0.5, 2)
+                corners.addPolygon(QPolygonF([at, at + QPointF(CORNER, 0), at + QPointF(0, CORNER)]))
+        painter.fillPath(corners, self.theme.color("accent"))
 
     def _tints(self, item: Item, piece: TokenPiece) -> list[PaintedTint]:
         """The piece's tints, kept until the measure, the theme or the tokens change."""

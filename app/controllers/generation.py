@@ -129,6 +129,8 @@ class Generation(QObject):
             candidates=settings.candidates,
             score_prompt=settings.score_prompt,
             overflow=settings.overflow,
+            prompt_lookup=settings.prompt_lookup,
+            draft=self._models.draft.loaded is not None,
             token_healing=settings.token_healing and task.prompt is not None and not task.beginning.text,
         )
         writer.handle = self._desk.submit(request, writer.take, controls)
@@ -214,6 +216,8 @@ class Generation(QObject):
         if isinstance(event, Failed):
             self._faults.report_failed(event)
         self._runs.add(_record(writer, event, self._models.loaded))
+        if isinstance(event, Finished):
+            self._models.set_path_reason(event.path_reason)
         running = next((t.conversation for t, _ in self._writers.values()), None)
         self.busy_changed.emit(running)
         self.ended.emit(task, event)
@@ -253,5 +257,9 @@ def _record(
             tokens_per_second=event.tokens_per_second,
             process_memory=event.memory.process,
             gpu_allocated=event.memory.gpu_allocated,
+            path=event.path,
+            path_reason=event.path_reason,
+            guesses=event.guesses,
+            accepted=event.accepted,
         )
     return replace(record, prefill_seconds=event.seconds.prefill, decode_seconds=event.seconds.decode)

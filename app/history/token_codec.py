@@ -17,7 +17,7 @@ from typing import Any
 
 from inference.events import Candidate, Stage, Token
 
-_VERSION, _WITH_SERVERS = 1, 2
+_VERSION, _WITH_MORE = 1, 2
 
 
 def encode_tokens(tokens: Sequence[Token]) -> bytes:
@@ -33,7 +33,7 @@ def encode_tokens(tokens: Sequence[Token]) -> bytes:
     if sys.byteorder == "big":
         numbers.byteswap()
     words = {
-        "version": _VERSION if all(token.origin == "local" for token in tokens) else _WITH_SERVERS,
+        "version": _WITH_MORE if any(t.guessed or t.origin != "local" for t in tokens) else _VERSION,
         "tokens": [_words_of(token) for token in tokens],
     }
     head = json.dumps(words, separators=(",", ":")).encode("ascii")
@@ -46,7 +46,7 @@ def _words_of(token: Token) -> list[Any]:
         token.id,
         token.text,
         token.data.hex(),
-        int(token.special),
+        token.special | token.guessed << 1,
         [candidate.id for candidate in token.candidates],
         [candidate.text for candidate in token.candidates],
         [[stage.name, len(stage.probs)] for stage in token.stages],
@@ -80,7 +80,7 @@ def decode_tokens(packed: bytes, *, run_id: int = 0) -> tuple[Token, ...]:
         raw = zlib.decompress(packed)
         size = int.from_bytes(raw[:4], "little")
         words = json.loads(raw[4 : 4 + size])
-        if words["version"] not in (_VERSION, _WITH_SERVERS):
+        if words["version"] not in (_VERSION, _WITH_MORE):
             raise ValueError(f"Token records of version {words['version']} are not known here.")
         numbers = array("f")
         numbers.frombytes(raw[4 + size :])
@@ -105,7 +105,8 @@ def _token_from(entry: list[Any], numbers: Iterator[float], run_id: int) -> Toke
         id=token_id,
         text=text,
         data=bytes.fromhex(data),
-        special=bool(special),
+        special=bool(special & 1),
+        guessed=bool(special & 2),
         raw_logprob=_known(raw_logprob),
         sampled_prob=_known(sampled_prob),
         entropy=_known(entropy),

@@ -218,6 +218,7 @@ _tokens = st.builds(
     candidates=st.lists(_candidates, max_size=4).map(tuple),
     stages=st.lists(_stages, max_size=3).map(tuple),
     at=_float32,
+    guessed=st.booleans(),
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QWidget
 
 from views.models.focus import TokenSpan
 from views.models.text_range import TextTint
@@ -275,3 +277,26 @@ def test_words_that_are_turned_down_have_a_dashed_line_below_their_tokens(view: 
     text = "".join(token.text for token in view.model.message("r").track.tokens)
     assert text[4:8] == "Nile"
     assert [changed(token) for token in range(3)] == [False, True, False]
+
+
+def test_tokens_that_were_guessed_ahead_have_a_corner_and_a_legend(
+    view: TokenView, shown: Any, settle: Any
+) -> None:
+    plain = shown.transcript.message("r").track.tokens
+    legend = shown.chat.findChild(QWidget, "guessLegend")
+    assert legend.isHidden()
+    shown.transcript.set_track("r", TokenTrack([plain[0], replace(plain[1], guessed=True), *plain[2:]]))
+    shown.transcript.reply_finished.emit("r")
+    settle(view)
+    assert not legend.isHidden()
+    ink = shown.theme.color("accent").rgb()
+    image = view.viewport().grab().toImage()
+    corners = [QPointF(box.rect.topLeft()) for box in boxes(view, "r")]
+    item = view.column.item("r")
+    top = item.top + item.pieces[0].top - view.scrolled
+
+    def marked(number: int) -> bool:
+        x, y = view.left(item) + corners[number].x() + 1.5, top + corners[number].y() + 3
+        return bool(image.pixel(round(x), round(y)) == ink)
+
+    assert [marked(number) for number in range(3)] == [False, True, False]

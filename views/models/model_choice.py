@@ -17,6 +17,7 @@ from inference.events import (
     Quantization,
     RopeScaling,
 )
+from views.models.draft import DraftModel
 from views.models.faults import Fault
 from views.models.format import format_bytes
 
@@ -68,6 +69,10 @@ class ModelChoiceModel(QAbstractListModel):
         loaded_changed: The :class:`~inference.events.ModelLoaded`, or None after unloading.
         loading_changed: The :class:`~inference.events.Progress` of a load, or None when none goes on.
         downloads_changed: No argument; read :attr:`downloads`.
+        path_changed: Why replies are not decoded the fast way (str); "" where nothing is amiss.
+
+    Attributes:
+        draft: The model that guesses ahead for the loaded one.
     """
 
     choice_changed = Signal(object)
@@ -75,6 +80,7 @@ class ModelChoiceModel(QAbstractListModel):
     loaded_changed = Signal(object)
     loading_changed = Signal(object)
     downloads_changed = Signal()
+    path_changed = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -85,6 +91,8 @@ class ModelChoiceModel(QAbstractListModel):
         self._loaded: ModelLoaded | None = None
         self._loading: Progress | None = None
         self._downloads: dict[str, Download] = {}
+        self._path_reason = ""
+        self.draft = DraftModel(self)
 
     # --- the list ---------------------------------------------------------------------------------
 
@@ -183,7 +191,19 @@ class ModelChoiceModel(QAbstractListModel):
     def set_loaded(self, loaded: ModelLoaded | None) -> None:
         """Tell that a model is ready, or (None) that none is."""
         self._loaded = loaded
+        self.set_path_reason("")
         self.loaded_changed.emit(loaded)
+
+    @property
+    def path_reason(self) -> str:
+        """Why the last reply was not decoded the fast way, in words."""
+        return self._path_reason
+
+    def set_path_reason(self, reason: str) -> None:
+        """Tell why a reply was not decoded the fast way; "" where that was not to be expected."""
+        if reason != self._path_reason:
+            self._path_reason = reason
+            self.path_changed.emit(reason)
 
     @property
     def loading(self) -> Progress | None:

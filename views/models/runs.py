@@ -20,7 +20,8 @@ _Index = QModelIndex | QPersistentModelIndex
 class RunRecord:
     """Figures of one finished run; times in seconds, memory in bytes, energy in joules.
 
-    ``reason`` is that of :class:`~inference.events.Finished`, or "cancelled", or "failed".
+    ``reason`` is that of :class:`~inference.events.Finished`, or "cancelled", or "failed"; ``path``,
+    ``path_reason``, ``guesses`` and ``accepted`` are those of ``Finished``, too.
     """
 
     run_id: int
@@ -39,6 +40,10 @@ class RunRecord:
     process_memory: int = 0
     gpu_allocated: int = 0
     energy_per_token: float | None = None
+    path: str = ""
+    path_reason: str = ""
+    guesses: int = 0
+    accepted: int = 0
 
 
 class RunColumn(IntEnum):
@@ -52,10 +57,24 @@ class RunColumn(IntEnum):
     FIRST = 5
     MEMORY = 6
     ENERGY = 7
-    ENDED = 8
+    GUESSED = 8
+    PATH = 9
+    ENDED = 10
 
 
-_HEADERS = ("When", "Model", "Prompt", "Reply", "Speed", "First token", "Memory", "Energy", "Ended by")
+_HEADERS = (
+    "When",
+    "Model",
+    "Prompt",
+    "Reply",
+    "Speed",
+    "First token",
+    "Memory",
+    "Energy",
+    "Guessed",
+    "Decoding",
+    "Ended by",
+)
 _TOOLTIPS = (
     "When the run ended",
     "Model and quantization",
@@ -65,6 +84,8 @@ _TOOLTIPS = (
     "Time from the request to the first token",
     "Memory of the app, or of its tensors on the GPU, at the end of the run",
     "Energy of the GPU per generated token, by NVML",
+    "Tokens that were guessed ahead and turned out right, of all that were guessed",
+    "captured: one graph of the GPU a token; plain: step by step",
     "stop: the model ended it; length: the longest reply was reached",
 )
 
@@ -91,6 +112,10 @@ class RunsModel(QAbstractTableModel):
             self.beginRemoveRows(QModelIndex(), self._limit, len(self._records) - 1)
             del self._records[self._limit :]
             self.endRemoveRows()
+
+    def has(self, column: RunColumn) -> bool:
+        """Whether any run has something in a column."""
+        return any(_cell(record, column) for record in self._records)
 
     def as_csv(self) -> str:
         """All runs, oldest first, one column a field of :class:`RunRecord`, SI units."""
@@ -129,9 +154,11 @@ class RunsModel(QAbstractTableModel):
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return _cell(self._records[index.row()], RunColumn(index.column()))
+        if role == Qt.ItemDataRole.ToolTipRole and index.column() == RunColumn.PATH:
+            return self._records[index.row()].path_reason or None
         if (
             role == Qt.ItemDataRole.TextAlignmentRole
-            and RunColumn.PROMPT <= index.column() <= RunColumn.ENERGY
+            and RunColumn.PROMPT <= index.column() <= RunColumn.GUESSED
         ):
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -157,5 +184,11 @@ def _cell(run: RunRecord, column: RunColumn) -> str:
             return format_bytes(run.gpu_allocated or run.process_memory)
         case RunColumn.ENERGY:
             return "" if run.energy_per_token is None else f"{run.energy_per_token:.2f} J/token"
+        case RunColumn.GUESSED:
+            return (
+                f"{run.accepted} of {run.guesses} ({run.accepted / run.guesses:.0%})" if run.guesses else ""
+            )
+        case RunColumn.PATH:
+            return f"{run.path}: {run.path_reason}" if run.path_reason else run.path
         case RunColumn.ENDED:
             return run.reason

@@ -23,6 +23,7 @@ class Settings:
         overflow: What happens when the context is full.
         candidates: How many alternatives are recorded for each token.
         score_prompt: Whether the prompt's tokens get probabilities as well.
+        prompt_lookup: Whether tokens are guessed ahead from what the text has said before.
         token_healing: Whether the end of a raw prompt is cut back to where tokens fit; set in raw mode.
         model_folders: Folders that are searched for models.
         load_last_model: Whether the model of last time is loaded at start.
@@ -39,6 +40,7 @@ class Settings:
     overflow: Overflow = "stop"
     candidates: int = 20
     score_prompt: bool = True
+    prompt_lookup: bool = False
     token_healing: bool = False
     model_folders: tuple[str, ...] = ()
     load_last_model: bool = True

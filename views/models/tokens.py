@@ -34,6 +34,8 @@ class TokenTrack:
         self._spans: list[tuple[int, int]] = []
         self._span_firsts: list[int] = []
         self._open_from = 0
+        #: How many of the tokens were guessed ahead.
+        self.guessed = 0
         self.extend(tokens)
 
     def __len__(self) -> int:
@@ -69,6 +71,7 @@ class TokenTrack:
             known.append(token)
             position += len(token.text)
             starts.append(position)
+            self.guessed += was_guessed(token)
         self._join()
 
     def start(self, index: int) -> int:
@@ -118,6 +121,11 @@ class TokenTrack:
         if first < len(self._tokens):
             spans.append((first, len(self._tokens)))
             firsts.append(first)
+
+
+def was_guessed(token: AnyToken) -> bool:
+    """Whether the token was guessed ahead and read together with an earlier one."""
+    return isinstance(token, Token) and token.guessed
 
 
 def surprisal(token: AnyToken) -> float | None:

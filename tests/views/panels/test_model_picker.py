@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from inference.events import (
+    DraftLoaded,
     MemoryEstimate,
     MemoryUse,
     ModelEntry,
@@ -31,6 +32,7 @@ from inference.events import (
 from views.model_picker import ModelPicker
 from views.models.faults import Fault
 from views.models.model_choice import Download, LoadChoice, ModelChoiceModel
+from views.panel_parts import Ink
 from views.theme import Theme
 
 BUILTIN = ModelEntry(source="builtin", name="Small", origin="builtin", size=54_000_000)
@@ -282,3 +284,49 @@ def test_the_sheet_stays_inside_a_small_window(picker: ModelPicker) -> None:
     window = picker.parentWidget()
     window.resize(700, 500)
     assert window.rect().contains(picker.geometry())
+
+
+def test_a_draft_model_is_chosen_beside_the_loaded_one(
+    picker: ModelPicker, model: ModelChoiceModel, qtbot: QtBot
+) -> None:
+    box = picker.card.draft.box
+    assert not picker.card.draft.isVisibleTo(picker)
+    model.set_loaded(loaded())
+    picker.open_sheet()
+    assert [box.itemText(row) for row in range(box.count())] == ["No draft model", "Small"]
+    with qtbot.waitSignal(picker.draft_requested) as asked:
+        box.activated.emit(box.findText("Small"))
+    assert asked.args == [""]
+    box.setCurrentText("Small")
+    with qtbot.waitSignal(picker.draft_requested) as asked:
+        box.activated.emit(box.currentIndex())
+    assert asked.args == ["builtin"]
+
+
+def test_what_became_of_the_draft_model_is_said_beside_it(
+    picker: ModelPicker, model: ModelChoiceModel
+) -> None:
+    model.set_loaded(loaded())
+    model.draft.set_loaded(
+        DraftLoaded(run_id=2, model="builtin", name="Small", memory=MemoryUse(weights=54_000_000))
+    )
+    assert "Small guesses ahead; its weights take 54.0 MB." in words_of_inks(picker)
+    assert picker.card.draft.box.currentText() == "Small"
+    model.draft.set_fault(
+        Fault(kind="invalid", message="Small and Llama have different vocabularies.", hint="Choose another.")
+    )
+    assert "Small and Llama have different vocabularies. Choose another." in words_of_inks(picker)
+    assert picker.card.draft.box.currentText() == "No draft model"
+
+
+def test_the_card_says_why_replies_are_not_decoded_the_fast_way(
+    picker: ModelPicker, model: ModelChoiceModel
+) -> None:
+    model.set_loaded(loaded())
+    assert "step by step" not in words_of_inks(picker)
+    model.set_path_reason("the model slides its window.")
+    assert "not captured: the model slides its window." in words_of_inks(picker)
+
+
+def words_of_inks(picker: ModelPicker) -> str:
+    return "\n".join(ink.text() for ink in picker.card.findChildren(Ink))

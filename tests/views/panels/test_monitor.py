@@ -126,13 +126,22 @@ def test_a_run_is_written_with_units(runs: RunsModel) -> None:
         RunRecord(
             run_id=1, model="m", reason="length", quantization="nf4", prompt_tokens=512, reused_tokens=300,
             new_tokens=128, tokens_per_second=133.6, time_to_first_token=0.0351, process_memory=812_000_000,
-            energy_per_token=2.345,
+            energy_per_token=2.345, path="plain", path_reason="the model slides its window", guesses=52,
+            accepted=39,
         )
     )  # fmt: skip
     row = [runs.index(0, column).data() for column in RunColumn]
     assert row[1:] == [
-        "m NF4", "512 (300)", "128", "134 tok/s", "35 ms", "812 MB", "2.35 J/token", "length"
+        "m NF4", "512 (300)", "128", "134 tok/s", "35 ms", "812 MB", "2.35 J/token", "39 of 52 (75%)",
+        "plain: the model slides its window", "length",
     ]  # fmt: skip
+
+
+def test_guesses_have_a_column_as_soon_as_any_were_made(panel: MonitorPanel, runs: RunsModel) -> None:
+    runs.add(RunRecord(run_id=1, model="m", reason="stop"))
+    assert panel.table.isColumnHidden(RunColumn.GUESSED)
+    runs.add(RunRecord(run_id=2, model="m", reason="stop", guesses=4, accepted=1))
+    assert not panel.table.isColumnHidden(RunColumn.GUESSED)
 
 
 def test_the_export_has_a_column_for_every_figure(runs: RunsModel) -> None:
