@@ -70,7 +70,14 @@ def load_batches(rows: Rows, workers: int, pin: bool) -> Iterator[Batch]:
 
 
 def weighted_loss(model: PackedLlama, batch: Batch, longest: int) -> Tensor:
-    """Mean cross-entropy in nats, weighted as the batch says."""
+    """Mean cross-entropy in nats, weighted as the batch says.
+
+    Where the weight is negative the target is to be avoided: the loss is -log(1 - p) there (unlikelihood,
+    Welleck et al. 2020).
+    """
     hidden = model(batch.tokens, batch.positions, batch.starts, longest)
     losses = model.losses(hidden, batch.targets)
-    return (losses * batch.weights).sum() / batch.weights.sum()
+    avoided = -torch.log(-torch.expm1(-losses.clamp(min=1e-5)))
+    losses = torch.where(batch.weights < 0, avoided, losses)
+    weights = batch.weights.abs()
+    return (losses * weights).sum() / weights.sum()

@@ -44,6 +44,13 @@ GROUP_WEIGHTS = {
 _DRAWN = ("rules", "toy", "pages")  # made up as they are needed
 SOURCE_COUNTS = ((1, 0.33), (2, 0.1), (3, 0.17), (4, 0.08), (5, 0.2), (6, 0.05), (7, 0.04), (8, 0.03))
 UNANSWERABLE_SHARE = 0.16
+_STORIES = (
+    "uci-soe/FairytaleQAData",
+    "global-asp/asp-source",
+    "global-asp/pb-source",
+    "wikipedia",
+    DICTIONARY,
+)
 SENTENCE_STYLE_SHARE = 0.3
 
 
@@ -76,6 +83,8 @@ class DialogueMaker:
         written: Sequence[Written] = (),
     ) -> None:
         self.prose = corpus.prose
+        stories = [document for document in corpus.prose if document.source in _STORIES]
+        self.stories = [each for each in [*stories, *corpus.prose[::12]] if len(each.text) > 200]
         self.chats = corpus.chats
         self.synonyms = read_synonyms(corpus.prose)
         self.contexts: dict[str, list[list[Question]]] = {}

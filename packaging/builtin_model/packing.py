@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 from dialogues import Dialogue, DialogueMaker
+from loops import Loop, draw_loop
 from numpy.typing import NDArray
 from tokenizer import ASSISTANT, BOS, END, EOS, SPECIAL_TOKENS, SYSTEM, USER
 from tokenizers import Tokenizer
@@ -24,6 +25,7 @@ Weights = NDArray[np.float32]
 _ROLES = (("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT))
 _ROLE_IDS = {role: SPECIAL_TOKENS.index(token) for role, token in _ROLES}
 CHOOSING = 3  # tokens
+LOOP_WEIGHT, LOOP_TOKENS = -0.5, 14
 _BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
 
 
@@ -42,6 +44,7 @@ class Mixture:
     prompt_weight: float
     answer_weight: float
     chat_weight: float = 1.5
+    loops: float = 0.0
     choice_weight: float = 3.0  # factor on the first words of a quote, which choose the sentence
 
 
@@ -127,6 +130,34 @@ def encode_dialogue(dialogue: Dialogue, tokenizer: Tokenizer, mixture: Mixture) 
     return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
 
 
+def encode_loop(loop: Loop, tokenizer: Tokenizer) -> Piece:
+    """The words that lead into a repetition weigh negatively.
+
+    Not its first one, which may well begin another sentence, and no token inside a word.
+    """
+    ids, weights = [_BOS], [0.0]
+    if loop.request:
+        ids += [_ROLE_IDS["user"], *tokenizer.encode(loop.request).ids, _END, _ROLE_IDS["assistant"]]
+        weights = [0.0] * len(ids)
+    begin = tokenizer.encode(loop.begin).ids
+    ids += begin
+    weights += [1.0] * len(begin)
+    for text in loop.repeats:
+        body = tokenizer.encode(" " + text).ids
+        # The weight at a token is that of predicting the next one.
+        weights[-1] = 0.0
+        ids += body
+        begins = [str(tokenizer.id_to_token(token)).startswith("Ġ") for token in body[1:]]
+        begins[LOOP_TOKENS:] = [False] * len(begins[LOOP_TOKENS:])
+        weights += [LOOP_WEIGHT if word else 0.0 for word in begins] + [0.0]
+    weights[-1] = 1.0
+    end = tokenizer.encode(" " + loop.end).ids
+    ids += end
+    weights += [1.0] * len(end)
+    weights[-1] = 0.0
+    return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
+
+
 class RowPacker:
     """Draws rows of one mixture. Deterministic for a seed."""
 
@@ -162,10 +193,19 @@ class RowPacker:
                 room -= len(piece.ids)
                 yield piece
 
+    def _loops(self, share: float, context: int) -> Iterator[Piece]:
+        room = int(share * self.batch_tokens)
+        while room > 0:
+            piece = encode_loop(draw_loop(self._maker.stories, self._rng), self._tokenizer)
+            if len(piece.ids) <= context:
+                room -= len(piece.ids)
+                yield piece
+
     def row(self, mixture: Mixture, context: int) -> PackedRow:
         """Questions and chat up to their shares, the rest prose; nothing longer than `context`."""
         pieces = list(self._dialogues(mixture.questions, mixture, context, chat=False))
         pieces += self._dialogues(mixture.chat, mixture, context, chat=True)
+        pieces += self._loops(mixture.loops, context)
         room = self.batch_tokens - sum(len(piece.ids) for piece in pieces)
         while room < 0:
             room += len(pieces.pop().ids)

@@ -8,9 +8,9 @@ from multiprocessing import Value
 
 from packing import Mixture
 
-FIRST = Mixture(prose=0.42, questions=0.54, chat=0.04, prompt_weight=0.05, answer_weight=8.0)
+FIRST = Mixture(prose=0.4, questions=0.54, chat=0.04, loops=0.02, prompt_weight=0.05, answer_weight=8.0)
 # The user's words weigh nothing here: the loss is on answers (and on prose, so that it is not forgotten).
-LAST = Mixture(prose=0.36, questions=0.6, chat=0.04, prompt_weight=0.0, answer_weight=8.0)
+LAST = Mixture(prose=0.34, questions=0.6, chat=0.04, loops=0.02, prompt_weight=0.0, answer_weight=8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
