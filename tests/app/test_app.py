@@ -42,6 +42,7 @@ def start(qtbot: Any, qapp: QApplication, fake_session: Any, tmp_path: Path) -> 
                 profile=Profile.under(tmp_path / "profile"),
                 make_engine=lambda: session,
                 make_librarian=lambda: session,
+                make_documents=lambda: session,
                 **options,
             ),
         )
