@@ -17,6 +17,7 @@ from app.bootstrap import App, Options
 from app.faults import Hooks, start_log
 from app.instance import hand_over
 from app.launcher import DESKTOP_ID
+from app.milestones import Milestones
 from app.profile import Profile
 from app.trail import start_trail
 from views import reading_accessible
@@ -45,6 +46,7 @@ def run(*, profile: str | None, paths: tuple[str, ...], safe_mode: bool) -> int:
     hooks = Hooks(app.faults)
     hooks.install(app.mark.stacks_file)
     ending = Ending(app)
+    Milestones(app)
     app.show()
     status: int = qt.exec()
     hooks.remove()

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from datetime import date
 from importlib import metadata
 from pathlib import Path
 
 import contents
 import debian
+import measure
 import notices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,15 +107,8 @@ def make_archives() -> None:
 
 def report() -> None:
     """Sizes by component, largest first; what the cuts saved; the archives."""
-    sizes: Counter[str] = Counter()
-    for file in BUNDLE.rglob("*"):
-        if file.is_file() and not file.is_symlink():
-            place = file.relative_to(BUNDLE).parts
-            name = place[1] if len(place) > 2 else place[-1]
-            sizes[re.sub(r"(-[\d.]+.*)?\.(dist-info|libs)$", "", name)] += file.stat().st_size
-    print(f"{'total':<40} {sum(sizes.values()) / 1e6:8.1f} MB installed")
-    for name, size in sizes.most_common(15):
-        print(f"  {name:<38} {size / 1e6:8.1f} MB")
+    for name, size in measure.sizes(BUNDLE).items():
+        print(f"{name:<40} {size:8.1f} MB installed")
     for name, size in contents.saved().items():
         print(f"cut: {name:<35} {size / 1e6:8.1f} MB")
     for archive in sorted(DIST.glob("model-loupe[-_]*.*")):
