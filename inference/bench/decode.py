@@ -7,6 +7,7 @@ within rounds and their median is reported. Paths:
 - session-bare: the same with one candidate recorded
 - forward: the model's forward pass with the engine's cache and argmax, nothing else
 - generate: transformers' generate with the same controls
+- llama.cpp (with --llama-cpp): its own loop in C, with the same temperature and top-p
 
 On a GPU one line for each --context tells the captured loop's speed, its share of the bandwidth floor (bytes
 of weights and cache over those of a device copy), the ratio to generate, and with --live what moving each
@@ -16,10 +17,13 @@ control costs. --shape takes random weights of that shape instead of a model.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.bench.random_models import SHAPES, random_model
@@ -52,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--guesses",
         choices=sorted(SHAPES),
         help="what prompt lookup and a draft of this shape with random weights cost and gain, on a GPU",
+    )
+    parser.add_argument(
+        "--llama-cpp",
+        nargs=2,
+        metavar=("PYTHON", "GGUF"),
+        help="on a CPU: also llama.cpp, by a Python that has llama-cpp-python, on a file of the same weights",
     )
     parser.add_argument(
         "--threads", type=int, default=None, metavar="N", help="CPU threads; default: as the app"
@@ -110,6 +120,13 @@ def _random(arguments: argparse.Namespace) -> tuple[LoadedModel, float]:
     return loaded, time.perf_counter() - began
 
 
+def _started_peer(arguments: argparse.Namespace, threads: int) -> subprocess.Popen[str]:
+    positions = arguments.prompt_tokens + arguments.new_tokens + 8
+    script = Path(__file__).with_name("llama_cpp_peer.py")
+    command = [*arguments.llama_cpp[:1], str(script), arguments.llama_cpp[1], str(threads), str(positions)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 class _Clock:
     """Seconds by the clock and of the processor, between its making and :meth:`stopped`."""
 
@@ -150,6 +167,9 @@ class _Bench:
             "forward": self._forward,
             "generate": self._generate,
         }
+        if self.arguments.llama_cpp:
+            self._peer = _started_peer(self.arguments, self.threads)
+            self.paths["llama.cpp"] = self._llama_cpp
 
     def round(self) -> dict[str, _Clock]:
         """What each path takes for all tokens but the first, whose time is the prefill's."""
@@ -160,6 +180,8 @@ class _Bench:
         steps = self.arguments.new_tokens - 1
         pairs = [("session", "generate"), ("session-bare", "generate"), ("forward", "generate")]
         pairs += [("session", "session-bare"), ("session", "forward")]
+        if "llama.cpp" in self.paths:
+            pairs += [("session", "llama.cpp"), ("forward", "llama.cpp")]
 
         def ratios(kind: str) -> dict[str, float]:
             return {
@@ -226,6 +248,23 @@ class _Bench:
         for _ in range(self.arguments.new_tokens - 1):
             token = int(forward([token], cache)[-1].argmax())
         return clock.stopped()
+
+    def _llama_cpp(self) -> _Clock:
+        """llama.cpp's own loop on the GGUF file, with the same prompt and temperature."""
+        assert self._peer.stdin is not None
+        assert self._peer.stdout is not None
+        request = {
+            "ids": self.ids,
+            "new_tokens": self.arguments.new_tokens,
+            "temperature": self.arguments.temperature,
+            "top_p": self.arguments.top_p,
+        }
+        self._peer.stdin.write(json.dumps(request) + "\n")
+        self._peer.stdin.flush()
+        answer = json.loads(self._peer.stdout.readline())
+        clock = _Clock()
+        clock.wall, clock.cpu = answer["wall"], answer["cpu"]
+        return clock
 
     def _generate(self) -> _Clock:
         """transformers' own; its prefill is timed by a run of one token and taken off."""

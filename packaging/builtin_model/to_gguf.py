@@ -1,8 +1,9 @@
 """The built-in model as a GGUF file, so that llama.cpp can be measured on the same weights.
 
-    python packaging/builtin_model/to_gguf.py resources/models/builtin builtin.gguf --type f32
+    python packaging/builtin_model/to_gguf.py resources/models/builtin builtin.gguf --type f16
 
-Needs the packages ``gguf``, ``safetensors`` and ``torch``; ``python -m inference bench llama-cpp`` measures.
+Needs the packages ``gguf``, ``safetensors`` and ``torch``; ``python -m inference bench decode --llama-cpp
+PYTHON FILE`` measures.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--type", choices=sorted(_TYPES), default="f32")
+    parser.add_argument("--type", choices=sorted(_TYPES), default="f16")
     arguments = parser.parse_args()
     convert(arguments.folder, arguments.file, _TYPES[arguments.type])
 
