@@ -211,7 +211,7 @@ def _token(run_id: int, index: int) -> Token:
         )
         for n in range(20)
     )
-    probs = tuple(c.sampled_prob for c in candidates)
+    probs = (0.05,) * len(candidates)
     stages = tuple(Stage(name=name, probs=probs, removed=0.0) for name in ("raw", "temperature", "top-p"))
     return Token(
         run_id=run_id, index=index, id=0, text=text, data=text.encode(), special=False, raw_logprob=-0.5,
