@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias
+
+ROOT = Path(__file__).resolve().parents[2]
 
 #: PyInstaller's entry for a file: its place in the bundle, where it lies, its kind.
 Entry: TypeAlias = tuple[str, str, str]
@@ -167,10 +170,30 @@ def requirements_of(name: str) -> Iterator[str]:
         except metadata.PackageNotFoundError:
             continue
         yield current
-        for line in distribution.requires or []:
+        # What is installed of an editable package may describe it as it was.
+        lines = _own_dependencies() if key == "model-loupe" else distribution.requires
+        for line in lines or []:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 todo.append(requirement.name)
+
+
+def _own_dependencies() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [str(line) for line in project["dependencies"]]
+
+
+def not_required(name: str) -> list[str]:
+    """Modules that are installed here and belong to no package that ``name`` needs: tools of whoever builds,
+    and what transformers would use if it happened to be there.
+    """
+    needed = {re.sub(r"[-_.]+", "-", package).lower() for package in requirements_of(name)}
+    owners = metadata.packages_distributions()
+    return sorted(
+        module
+        for module, packages in owners.items()
+        if not needed & {re.sub(r"[-_.]+", "-", package).lower() for package in packages}
+    )
 
 
 def metadata_of_requirements(name: str) -> list[tuple[str, str]]:

@@ -17,12 +17,14 @@ import sys
 sys.path.insert(0, {bundle!r})
 import contents
 
+GONE = {{*contents.NOT_SHIPPED, *contents.not_required("model-loupe")}}
+
 class Without:
     def __init__(self, finder):
         self._finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        if any(name == gone or name.startswith(gone + ".") for gone in contents.NOT_SHIPPED):
+        if any(name == gone or name.startswith(gone + ".") for gone in GONE):
             return None
         return self._finder.find_spec(name, path, target)
 
