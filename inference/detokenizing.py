@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from inference.events.sections import marks_among
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -34,6 +36,7 @@ class TokenTable:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer: Any = tokenizer
         self._special = frozenset(int(index) for index in self._tokenizer.all_special_ids)
+        self._marks = marks_among(map(str, tokenizer.all_special_tokens))
         self._added = {int(index): str(token) for index, token in tokenizer.added_tokens_decoder.items()}
         self._kind = _kind_of_vocabulary(tokenizer)
         self._bytes: dict[int, bytes] = {}
@@ -42,6 +45,12 @@ class TokenTable:
     def is_special(self, token: int) -> bool:
         """Whether the token marks structure (end of text, a role) and is no part of a reply's text."""
         return token in self._special
+
+    def is_mark(self, token: int) -> bool:
+        """Whether a special token marks a section of a reply (its thinking, a call of a tool), which its text
+        has to tell.
+        """
+        return bool(self._marks) and token in self._special and self.text(token) in self._marks
 
     def data(self, token: int) -> bytes:
         """The token's own bytes; empty for an id that the vocabulary does not have."""
@@ -85,7 +94,7 @@ class TokenTable:
 
 class Detokenizer:
     """Turns a stream of ids into text. Special tokens add no text: a role mark inside a reply must not come
-    back as one when the reply is put into the next prompt.
+    back as one when the reply is put into the next prompt. Those that mark its sections do.
 
     Args:
         table: The vocabulary.
@@ -102,7 +111,7 @@ class Detokenizer:
     def push(self, token: int, *, skip: int = 0) -> str:
         """The text that became printable with this token, whose first ``skip`` bytes are in it already."""
         if self._table.is_special(token):
-            return self.finish()
+            return self.finish() + (self._table.text(token) if self._table.is_mark(token) else "")
         return self._decoder.decode(self._table.data(token)[skip:])
 
     def finish(self) -> str:

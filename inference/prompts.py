@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inference.detokenizing import Detokenizer, TokenTable, spans_of_text
 from inference.errors import ContextFull, EmptyPrompt, InvalidRequest, TemplateError
 from inference.events import AttentionControl, GenerateRequest, Message, ScoreRequest
+from inference.events.sections import answer_of, thinking_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 #: Stands for message number i while it is looked up where a template puts it.
 _MARK = "\ue000{}\ue001"
 _MARKS = re.compile("\ue000(\\d+)\ue001")
+
+#: Where a tokenizer keeps what is passed to its template beside the messages.
+SWITCHES = "_template_switches"
 
 #: Of the context, what is kept free for the reply when old turns are dropped.
 _REPLY_SHARE = 4
@@ -155,14 +159,29 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> 
     """What the template makes of messages as they are."""
     if not getattr(tokenizer, "chat_template", None):
         raise TemplateError("This model has no chat template; it may not be made for chats.")
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    turns = [_turn(tokenizer, message) for message in messages]
+    switches: dict[str, Any] = getattr(tokenizer, SWITCHES, {})
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return str(
+            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **switches)
+        )
     except Exception as error:  # templates are programs and can fail in any way
         raise TemplateError(
             f"The model's chat template refuses these messages: {error}",
             details=f"{type(error).__name__}: {error}",
         ) from error
+
+
+def _turn(tokenizer: PreTrainedTokenizerBase, message: Message) -> dict[str, str]:
+    """A message as a template takes it. Most take a reply as the model wrote it; one that has a field for
+    thinking and looks for none in the content gets both apart.
+    """
+    turn: dict[str, str] = {"role": message.role, "content": message.content}
+    template = str(getattr(tokenizer, "chat_template", ""))
+    apart = "thinking" in template and "<|channel|>" in template
+    if apart and message.role == "assistant" and (thinking := thinking_of(message.content)):
+        turn |= {"content": answer_of(message.content), "thinking": thinking}
+    return turn
 
 
 def _check(request: GenerateRequest | ScoreRequest) -> None:
@@ -280,7 +299,8 @@ def _reply_spans(table: TokenTable, before: Sequence[int], reply: Sequence[int])
     spans = []
     for token in reply:
         text = decoder.push(token)
-        spans.append(text + table.text(token) if table.is_special(token) else text)
+        spelled = table.is_special(token) and not table.is_mark(token)
+        spans.append(text + table.text(token) if spelled else text)
     return spans
 
 
@@ -306,7 +326,10 @@ def _find_contents(
         return found
     for number, literal in zip(map(int, parts[1::2]), parts[2::2], strict=True):
         content = messages[number].content
-        for candidate in (content, content.strip(), content.lstrip(), content.rstrip()):
+        answer = answer_of(content)  # many templates leave earlier thinking out
+        for candidate in dict.fromkeys(
+            shape(one) for one in (content, answer) for shape in (str, str.strip, str.lstrip, str.rstrip)
+        ):
             if text.startswith(candidate + literal, place):
                 break
         else:

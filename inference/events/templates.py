@@ -14,10 +14,12 @@ class ChatTemplateRequest(Request):
 
     ``template`` puts another one (Jinja) in its place until the model is unloaded; "" restores the model's
     own; None leaves it as it is. A template that can't write a plain chat is refused, and the one before it
-    stays.
+    stays. ``thinking`` asks the template for thinking before the answer, or for none, where it has a switch
+    for that; None leaves it as it is.
     """
 
     template: str | None = None
+    thinking: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class ChatTemplate(Event):
 
     ``edited`` is whether it is not the model's own; ``problem`` says why it can't write a plain chat ("" if
     it can), ``notes`` what is unusual in it, in words; ``sample`` is the text of a short chat with a system
-    message, up to where the reply begins.
+    message, up to where the reply begins. ``thinking`` is how the template's switch for thinking stands;
+    None: it has none.
     """
 
     event: ClassVar[str] = "chat-template"
@@ -35,3 +38,4 @@ class ChatTemplate(Event):
     problem: str
     notes: tuple[str, ...]
     sample: str
+    thinking: bool | None = None

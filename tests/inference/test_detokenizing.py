@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +90,17 @@ def test_special_tokens_add_no_text_but_have_bytes(byte_tokenizer: PreTrainedTok
     assert table.is_special(2)
     assert table.data(2) == b"<|eos|>"
     assert table.text(2) == "<|eos|>"
+
+
+def test_special_tokens_that_mark_sections_stay_in_the_text(
+    byte_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    tokenizer = copy.deepcopy(byte_tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
+    ids = tokenizer("[THINK]brown[/THINK]fox<|eos|>", add_special_tokens=False)["input_ids"]
+    table = TokenTable(tokenizer)
+    assert "".join(pieces(table, ids)) == "[THINK]brown[/THINK]fox"
+    assert [table.is_mark(token) for token in (ids[0], ids[-1])] == [True, False]
 
 
 def test_an_id_beyond_the_vocabulary_is_empty(byte_tokenizer: PreTrainedTokenizerBase) -> None:

@@ -121,6 +121,54 @@ def test_a_system_message_that_was_moved_can_still_be_steered(chat: Any, run: An
     assert last() == last(AttentionControl(message=0, start=0, end=9, factor=1.0))
 
 
+QWEN = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and not loop.last %}"
+    "{{ m.content.split('</think>')[-1].lstrip() }}{% else %}{{ m.content }}{% endif %}{% endfor %}[assistant]"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+)
+HARMONY = (
+    "{% for m in messages %}{% if '<|channel|>' in m.content %}{{ raise_exception('Pass thinking apart') }}"
+    "{% endif %}[{{ m.role }}]{% if m.thinking %}({{ m.thinking }}){% endif %}{{ m.content }}{% endfor %}"
+)
+THOUGHT = (
+    Message(role="user", content="2 + 2?"),
+    Message(role="assistant", content="<think>\nAdd.\n</think>\n\n4"),
+    Message(role="user", content="And 3 + 3?"),
+)
+
+
+def test_thinking_can_be_asked_for_where_the_template_has_a_switch(chat: Any, run: Any) -> None:
+    session = chat(QWEN)
+    assert ask(run, chat(TURNS)).thinking is None
+    assert ask(run, session).thinking is True
+    assert rendered(run, session).endswith("[assistant]")
+    off = run(session, ChatTemplateRequest(run_id=new_run_id(), thinking=False))[0]
+    assert off.thinking is False
+    assert off.sample.endswith("<think></think>")
+    assert rendered(run, session).endswith("<think></think>")
+    assert run(session, ChatTemplateRequest(run_id=new_run_id(), thinking=True))[0].thinking is True
+    assert rendered(run, session).endswith("[assistant]")
+
+
+def test_words_behind_thinking_that_the_template_leaves_out_are_still_found(chat: Any, run: Any) -> None:
+    session = chat(QWEN)
+
+    def last(*controls: AttentionControl) -> float:
+        request = ScoreRequest(run_id=new_run_id(), messages=THOUGHT, attention=controls, candidates=1)
+        scored = next(event for event in run(session, request) if isinstance(event, PromptScored))
+        assert "Add." not in "".join(token.text for token in scored.tokens)
+        return float(scored.tokens[-1].raw_logprob)
+
+    assert last() != last(AttentionControl(message=2, start=0, end=9, factor=0.0))
+
+
+def test_a_template_with_a_field_for_thinking_gets_it_apart(chat: Any, run: Any) -> None:
+    reply = "<|channel|>analysis<|message|>Add.<|end|><|start|>assistant<|channel|>final<|message|>4"
+    messages = (THOUGHT[0], Message(role="assistant", content=reply), THOUGHT[2])
+    event = run(chat(HARMONY), RenderRequest(run_id=new_run_id(), messages=messages))[0]
+    assert event.text == "[user]2 + 2?[assistant](Add.)4[user]And 3 + 3?"
+
+
 def test_what_is_unusual_is_told(chat: Any, run: Any) -> None:
     thinking = TURNS + "{% if enable_thinking %}<think>{% endif %}{% if tools %}{{ tools }}{% endif %}"
     notes = " ".join(ask(run, chat(thinking)).notes)
