@@ -52,7 +52,7 @@ class TestModel:
 
     def test_headings_cannot_be_chosen_or_renamed(self, model: ConversationsModel) -> None:
         heading = model.index(0)
-        assert not model.flags(heading) & Qt.ItemFlag.ItemIsSelectable
+        assert model.flags(heading) == Qt.ItemFlag.NoItemFlags
         assert not model.setData(heading, "x")
 
     def test_searching_looks_in_titles_and_snippets(self, model: ConversationsModel) -> None:
