@@ -85,7 +85,7 @@ class _Indexing:
             yield from self._take_in(ahead, rows)
         if self._written or found.gone:
             yield self._meter.event("tidying")
-            store.tidy()
+            store.tidy(self._handle.check)
         yield library_opened(self._library, self._request.run_id)
 
     def _take_in(self, ahead: ReadAhead, rows: dict[str, Row]) -> Iterator[Event]:
@@ -142,7 +142,7 @@ class _Indexing:
         before = self._written
         self._written += row.passages
         if before // _TIDY_EVERY != self._written // _TIDY_EVERY:
-            store.tidy()
+            store.tidy(self._handle.check)
         return DocumentIndexed(run_id=self._request.run_id, entry=row.entry)
 
     def _list_refused(self, row: Row, refusal: UnreadableDocument, old: Row | None = None) -> Event:

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE TABLE IF NOT EXISTS staged (key BLOB PRIMARY KEY, document TEXT NOT NULL, vector BLOB NOT NULL)
 WITHOUT ROWID;
 """
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

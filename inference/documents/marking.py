@@ -9,7 +9,7 @@ from inference.documents.passages import split_sentences
 from inference.documents.terms import terms
 
 _MOST = 250  # characters of blocks that are taken together
-_STOP = re.compile(r"[.!?…。！？｡][\"'”’»)\]」』]*$")
+_STOP = re.compile(r"(?:([^\W\d_])[)\]]?[.!?…]|[。！？｡])[\"'”’»)\]」』]*$")
 
 
 def best_stretch(text: str, words: set[str], scores: Sequence[float] = ()) -> tuple[int, int]:
@@ -52,8 +52,12 @@ def whole_statement(text: str, spans: Sequence[tuple[int, int]], first: int, las
 
 
 def _ends(text: str, span: tuple[int, int]) -> bool:
-    """Whether a sentence ends with a full stop, and not just with its block."""
-    return bool(_STOP.search(text[span[0] : span[1]]))
+    """Whether a sentence ends a statement, and not just its block: with a stop after a word.
+
+    After a digit or a capital it may as well belong to the number of an item, a reference or a version.
+    """
+    match = _STOP.search(text[span[0] : span[1]])
+    return match is not None and not (match.group(1) or "").isupper()
 
 
 def shared_words(words: set[str], text: str) -> float:

@@ -14,17 +14,20 @@ from pathlib import Path
 import psutil
 
 from inference.documents.reader_process import Done, Opened, PageRead, ReadRequest, Refused, serve
-from inference.documents.readers.document import UnreadableDocument
+from inference.documents.readers.document import UnreadableDocument, can_recognise
 
 _POLL = 0.2  # seconds between two looks at the process and the cancel flag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingLimits:
-    """What one file may take. Seconds count between two answers of the reader; ``memory`` is in bytes."""
+    """What one file may take. Seconds count between two answers of the reader; ``memory`` is in bytes.
+    ``seconds_a_scan`` is for a page where the text in pictures is recognised.
+    """
 
     seconds_to_open: float = 60.0
     seconds_a_page: float = 30.0
+    seconds_a_scan: float = 240.0
     memory: int = 2 * 2**30
     bytes_a_file: int = 4 * 2**30
 
@@ -65,7 +68,7 @@ class DocumentReader:
                         raise UnreadableDocument(answer.reason, answer.message)
                     return
                 yield answer
-                seconds = self.limits.seconds_a_page
+                seconds = self.limits.seconds_a_scan if can_recognise() else self.limits.seconds_a_page
         except (EOFError, OSError) as error:
             raise UnreadableDocument(
                 "crashed", "Reading the file ended the process that reads it."

@@ -89,7 +89,7 @@ def retrieve(
     if weights and ranked:
         looks = _looks(library, Asked(query=query, vector=vector, weights=weights), ranked, passages)
         ranked = _reranked(ranked, looks)
-    best = _pages_first(ranked, passages)[:limit]
+    best = _pages_first(ranked, passages, looks)[:limit]
     words = set(terms(query))
     hits = tuple(_source(one, passages[one.row], live, words, looks.get(one.row)) for one in best)
     if looks:
@@ -165,16 +165,24 @@ def _reranked(ranked: Sequence[Ranked], looks: dict[int, CloserLook]) -> list[Ra
     return again + [replace(one, score=one.score * scale) for one in rest]
 
 
-def _pages_first(ranked: Sequence[Ranked], passages: dict[int, StoredPassage]) -> list[Ranked]:
-    """The best passage of each page, so that the list shows as many places as rows; then the others."""
-    seen: set[tuple[str, int]] = set()
-    first: list[Ranked] = []
-    others: list[Ranked] = []
+def _pages_first(
+    ranked: Sequence[Ranked], passages: dict[int, StoredPassage], looks: dict[int, CloserLook]
+) -> list[Ranked]:
+    """The best passage of each page, so that the list shows as many places as rows; then the others.
+
+    The place of a page is that of its best passage by score. Shown of it is the one with the best sentence: a
+    passage can be about the question as a whole and answer it nowhere.
+    """
+    pages: dict[tuple[str, int], list[Ranked]] = {}
     for one in ranked:
-        page = (passages[one.row].document, passages[one.row].page)
-        (others if page in seen else first).append(one)
-        seen.add(page)
-    return first + others
+        pages.setdefault((passages[one.row].document, passages[one.row].page), []).append(one)
+    first: list[Ranked] = []
+    shown: set[int] = set()
+    for own in pages.values():
+        best = max(own, key=lambda one: looks[one.row].best_sentence if one.row in looks else 0.0)
+        first.append(replace(best, score=own[0].score))
+        shown.add(best.row)
+    return first + [one for one in ranked if one.row not in shown]
 
 
 def _source(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.documents.ledger import Row
+from inference.documents.readers.document import NO_TEXT_LAYER, can_recognise
 from inference.documents.readers.formats import SUFFIXES
 
 #: Reasons that may have gone away although the file is the same.
@@ -81,7 +82,14 @@ def looks_unchanged(row: Row | None, stat: os.stat_result, *, has_password: bool
     """Whether a file need not even be opened: same size and time as when its row was written."""
     if row is None or row.reason in _PASSING or (row.reason == "password" and has_password):
         return False
+    if can_read_more(row):
+        return False
     return row.size == stat.st_size and row.modified == stat.st_mtime_ns
+
+
+def can_read_more(row: Row) -> bool:
+    """Whether a file has pictures of text that could not be read when its row was written, and now can."""
+    return can_recognise() and any(NO_TEXT_LAYER in said for said in (row.message, *row.problems))
 
 
 def content_hash(file: Path, cancelled: Callable[[], bool]) -> str:

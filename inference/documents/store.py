@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from inference.documents.embedding import Vectors
 from inference.documents.records import Record
-from inference.errors import DiskFull
+from inference.errors import DiskFull, InferenceError
 
 TABLE = "passages"
 _ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
 _PROBES = 24  # partitions of the index of vectors that a search looks at
 _ANN_GROWTH = 4  # a new index is trained when there are this many times as many
+_POLL = 0.05  # seconds between two looks at a process that tidies
 _MOST_OF_IDF = 1.8  # what BM25 makes of a term's rarity in the passage that holds it best, about
 _DETAILS = ["document", "ordinal", "page", "start", "end", "text", "heading", "label", "unit", "places"]
 
@@ -59,6 +62,7 @@ class PassageStore:
         import lancedb
         import pyarrow as pa
 
+        self._uri = uri
         self._dimensions = dimensions
         self._name = table
         self._db = lancedb.connect(uri)
@@ -166,11 +170,22 @@ class PassageStore:
         rows = self._table.search().where(where).select(["places"]).limit(1).to_list()
         return bytes(rows[0]["places"]) if rows else b""
 
-    def tidy(self) -> None:
-        """Merge small files and new rows into the indices, train an index of vectors where size warrants
-        it.
+    def tidy(self, check: Callable[[], None] = lambda: None) -> None:
+        """Merge small files and new rows into the indices, train an index of vectors where size warrants it.
+
+        Args:
+            check: Looked at many times a second where it takes long; what it raises breaks the work off and
+                leaves the indices as they were.
         """
         self.refresh()
+        if self.count() < _ANN_FROM or self._uri.startswith("memory:"):
+            self.tidy_here()
+        else:
+            tidy_apart(self._uri, self._dimensions, self._name, check)
+            self.refresh()
+
+    def tidy_here(self) -> None:
+        """:meth:`tidy` in this process, where nothing can break it off."""
         rows = self.count()
         if rows >= _ANN_FROM and rows >= _ANN_GROWTH * self._ann_rows():
             self._index_vectors(rows)
@@ -228,3 +243,36 @@ def _quoted(document: str) -> str:
     if not re.fullmatch(r"[0-9a-z-]+", document):
         raise ValueError(f"{document!r} is no name of a document")
     return f"'{document}'"
+
+
+def tidy_apart(uri: str, dimensions: int, table: str, check: Callable[[], None]) -> None:
+    """Tidy a table in a process of its own, which is killed when ``check`` raises: LanceDB's work can't be
+    interrupted, but what it writes counts only once it is all there.
+
+    Raises:
+        InferenceError: The process failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_tidy, args=(uri, dimensions, table), daemon=True)
+    process.start()
+    try:
+        while process.exitcode is None:
+            check()
+            process.join(_POLL)
+        if process.exitcode:
+            raise InferenceError(
+                "The library's index could not be brought up to date.",
+                hint="Its documents are kept and can be searched. Index it again to try once more.",
+                details=f"exit status {process.exitcode}",
+            )
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+def _tidy(uri: str, dimensions: int, table: str) -> None:
+    from inference.documents.reader_process import end_with_parent
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    PassageStore(uri, dimensions, table).tidy_here()

@@ -9,10 +9,26 @@ import unicodedata
 from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:['’.][^\W_]+)*", re.UNICODE)
+#: A word, or an identifier such as ``CFE_ES_Main`` as a whole.
+IDENTIFIER = re.compile(r"[^\W_]+(?:['’._]+[^\W_]+)*")
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _HEBREW = re.compile(r"^[\u05d0-\u05ea]+$")
 
+_QUANTITY = re.compile(
+    r"\bhow (many|much|big|long|old|often|large|small|far|fast|high|tall|soon|late|deep|heavy|wide)\b"
+    r"|\b(what|which) (\w+ )?(amount|share|size|number|percentage|part|rate|price|year|day|date|edition)\b"
+    r"|^(by |since |until )?when\b|\b(by|since|until|from) when\b|\b(from|up to) (what|which|how)\b"
+    r"|\bwie (viele?|lange?|groß|oft|hoch|alt|weit|schwer|teuer|schnell)\b|^(bis |seit |ab )?wann\b"
+    r"|\bcombien\b|\bcuánt[oa]s?\b|多少|几|何(人|個|年|回|日|時)|いくつ|いつ|כמה|מתי",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half|third|quarter|twice|once|hundred"
+    r"|thousand|million|billion|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|hundert|tausend)\b"
+    r"|[一二三四五六七八九十百千万]",
+    re.IGNORECASE,
+)
 _STOP_WORD_LIST = """
 a about after again all also am an and any are as at be because been before being between both but
 by can could did do does doing down each few for from further had has have having he her here hers
@@ -30,17 +46,31 @@ STOP_WORDS = frozenset(_STOP_WORD_LIST.split())
 def terms(text: str) -> list[str]:
     """The index terms of a text, in order, with repeats.
 
-    Words are folded (NFKC, lower case, no accents) and stemmed; identifiers such as ``CFE_ES_Main`` also
-    give their parts. Runs of Chinese, Japanese and Thai give every pair of neighbouring characters.
+    Words are folded (NFKC, lower case, no accents) and stemmed; identifiers such as ``CFE_ES_Main`` give
+    their parts and then the whole, which is much rarer. Runs of Chinese, Japanese and Thai give every pair of
+    neighbouring characters.
     """
     found: list[str] = []
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text)):
-        word = match.group()
-        if _SPACELESS.search(word):
-            found.extend(_pairs(word))
-        elif (term := _term(word)) is not None:
-            found.append(term)
+    for match in IDENTIFIER.finditer(unicodedata.normalize("NFKC", text)):
+        whole = match.group()
+        for part in _WORD.findall(whole):
+            if _SPACELESS.search(part):
+                found.extend(_pairs(part))
+            elif (term := _term(part)) is not None:
+                found.append(term)
+        if "_" in whole:
+            found.append(_fold(whole))
     return found
+
+
+def asks_for_a_number(question: str) -> bool:
+    """Whether the answer to a question is most likely a number, a date or an amount."""
+    return bool(_QUANTITY.search(question))
+
+
+def holds_a_number(text: str) -> bool:
+    """Whether a number stands in a text, in digits or in letters."""
+    return bool(_NUMBER.search(text))
 
 
 def _pairs(word: str) -> list[str]:

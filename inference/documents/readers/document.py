@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from inference.documents.pages import Page
+
+#: What is said of a page that is a picture.
+NO_TEXT_LAYER = "scanned page without a text layer"
+RECOGNISED = "text was recognised in its picture and may have mistakes"
+NOTHING_RECOGNISED = "scanned page in which no text was recognised"
+
+
+def can_recognise() -> bool:
+    """Whether the optional packages are there that read the text in pictures."""
+    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
 
 
 class UnreadableDocument(Exception):

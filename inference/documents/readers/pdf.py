@@ -5,16 +5,24 @@ input.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from inference.documents.pages import Page
-from inference.documents.readers.document import Document, UnreadableDocument
+from inference.documents.readers.document import (
+    NOTHING_RECOGNISED,
+    RECOGNISED,
+    Document,
+    UnreadableDocument,
+    can_recognise,
+)
 from inference.documents.readers.pdf_columns import in_reading_order
 from inference.documents.readers.pdf_lines import Line, read_lines
 from inference.documents.readers.pdf_text import make_page
+from inference.documents.readers.recognising import recognise_lines
 from inference.documents.readers.running_lines import without_running_lines
 
 _REASONS = {
@@ -79,10 +87,13 @@ def _pages(pdf: pdfium.PdfDocument) -> Iterator[Page]:
             label, vertical, images, problem = facts[number - 1]
             if problem:
                 yield Page(number=number, text="", label=label, problem=problem)
-            else:
-                yield make_page(
-                    in_reading_order(lines), number=number, label=label, vertical=vertical, has_images=images
-                )
+                continue
+            look = images and can_recognise()
+            lines = in_reading_order(_recognised(pdf, number - 1) if look else lines)
+            page = make_page(lines, number=number, label=label, vertical=vertical, has_images=images)
+            if look:
+                page = replace(page, problem=RECOGNISED if lines else NOTHING_RECOGNISED)
+            yield page
     finally:
         pdf.close()
 
@@ -98,6 +109,17 @@ def _read_page(pdf: pdfium.PdfDocument, index: int) -> tuple[list[Line], bool, b
         return lines, vertical, not lines and _has_images(page), ""
     except pdfium.PdfiumError:
         return [], False, False, "the page's text can't be read"
+    finally:
+        page.close()
+
+
+def _recognised(pdf: pdfium.PdfDocument, index: int) -> list[Line]:
+    """The lines in the picture of a page; none where it can't be drawn."""
+    page = pdf[index]
+    try:
+        return recognise_lines(page)
+    except pdfium.PdfiumError:
+        return []
     finally:
         page.close()
 

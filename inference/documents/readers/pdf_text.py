@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from inference.documents.pages import Boxes, Heading, Page
+from inference.documents.readers.document import NO_TEXT_LAYER
 from inference.documents.readers.pdf_lines import Line
 
 _HYPHEN = "\u0002"
@@ -124,7 +125,7 @@ def _whole_headings(headings: Sequence[Heading], text: str) -> tuple[Heading, ..
 def _problem(text: str, has_images: bool) -> str:
     letters = [letter for letter in text if not letter.isspace()]
     if not letters:
-        return "scanned page without a text layer" if has_images else ""
+        return NO_TEXT_LAYER if has_images else ""
     if _garbled_share(letters) > _MAX_GARBLED:
         return "text layer is garbled (its font has no usable letters)"
     return ""

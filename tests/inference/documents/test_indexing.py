@@ -17,6 +17,7 @@ import pytest
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
+from inference.documents.readers.document import NO_TEXT_LAYER, NOTHING_RECOGNISED, can_recognise
 from inference.documents.records import Record
 from inference.documents.retrieval import retrieve
 from inference.documents.terms import terms
@@ -113,7 +114,8 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_the_rest_goes_on(
 
 def test_pages_without_text_are_named(shelf, make_pdf) -> None:  # type: ignore[no-untyped-def]
     shelf.bring_up_to_date(make_pdf("a.pdf", [[(72, 700, 11, "Text.")], [], []], image=True))
-    assert shelf.entries()["a.pdf"].problems == ("pages 2-3: scanned page without a text layer",)
+    said = NOTHING_RECOGNISED if can_recognise() else NO_TEXT_LAYER
+    assert shelf.entries()["a.pdf"].problems == (f"pages 2-3: {said}",)
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped(shelf, prose_pdf, embedder) -> None:  # type: ignore[no-untyped-def]

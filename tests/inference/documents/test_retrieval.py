@@ -15,7 +15,7 @@ from inference.documents.records import pack_places, unpack_places
 from inference.documents.reranking import Asked, look_closely
 from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
 from inference.documents.store import Found
-from inference.documents.terms import terms
+from inference.documents.terms import asks_for_a_number, terms
 from inference.events import IndexRequest, SearchRequest
 from inference.running import RunHandle
 
@@ -36,7 +36,7 @@ def handbook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     [
         ("The rivers are flowing", ["riv", "flow"]),
         ("Größe und Länge", ["gross", "lang"]),
-        ("CFE_ES_PERF 0-31", ["cfe", "es", "perf", "0", "31"]),
+        ("CFE_ES_PERF 0-31", ["cfe", "es", "perf", "cfe_es_perf", "0", "31"]),
         ("電子コイン", ["電子", "子コ", "コイ", "イン"]),
         ("the of and", []),
         ("It's Maui's canoe", ["maui", "cano"]),
@@ -200,6 +200,42 @@ def test_blocks_without_a_full_stop_are_marked_together() -> None:
     assert text[start:end] == "Prices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp."
     start, end = best_stretch(text, set(terms("old dome")))
     assert text[start:end] == "The dome is old."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It cools for a day.\nThe gate opens at 9. Visitors come in groups. Bye.",  # 9. may number an item
+        "It cools for a day.\nThe cable was drawn by J. H. Visitors come in groups. Bye.",
+    ],
+)
+def test_a_stop_after_a_digit_or_a_capital_does_not_end_a_statement(text: str) -> None:
+    start, end = best_stretch(text, set(terms("visitors in groups")))
+    assert text[start:end].startswith("The ")
+    assert text[start:end].endswith("groups.")
+
+
+@pytest.mark.parametrize(
+    ("question", "number"),
+    [
+        ("How many crowns does a ticket cost?", True),
+        ("By when must it be paid?", True),
+        ("What share of the visitors are children?", True),
+        ("Wie viele Wege gibt es?", True),
+        ("重排序缓冲区有多少项？", True),
+        ("What happens when the dome opens?", False),
+        ("Who opened the dome?", False),
+    ],
+)
+def test_questions_for_a_number_are_told_apart(question: str, number: bool) -> None:
+    assert asks_for_a_number(question) is number
+
+
+def test_a_question_for_a_number_prefers_sentences_that_hold_one(embedder) -> None:  # type: ignore[no-untyped-def]
+    text = "The ticket to the dome is cheap. The ticket to the dome is three crowns."
+    for query, best in (("How much is the ticket to the dome?", 1), ("Is the ticket to the dome cheap?", 0)):
+        (look,) = look_closely(embedder, asked(embedder, query), [("", text)], [0.0])
+        assert max(range(2), key=lambda number: look.sentences[number]) == best
 
 
 def test_a_long_list_is_not_marked_as_a_whole() -> None:
