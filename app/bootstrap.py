@@ -28,6 +28,7 @@ from app.controllers.monitor import MonitorController
 from app.controllers.newer import NewerController
 from app.controllers.raw import RawController
 from app.controllers.remembering import RememberingController
+from app.controllers.servers import ServersController
 from app.controllers.side_by_side import SideBySideController
 from app.controllers.steering import SteeringController
 from app.controllers.templates import TemplateController
@@ -41,6 +42,7 @@ from app.engines import Beside, make_documents, make_engine, make_librarian
 from app.faults import FaultReporter
 from app.history import History
 from app.instance import Instance
+from app.keys import KeyStore
 from app.newer import is_newer
 from app.profile import Profile, hub_cache
 from app.settings import SettingsFile
@@ -104,6 +106,7 @@ class App(QObject):
         read_only = second or newer
         # What is read of a newer profile is not added to.
         self._apart = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if newer else None
+        self._keys = KeyStore(options.profile.keys_file, self.faults.report, read_only=second)
         self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=read_only)
         remembered = self._file.load()
         self.models = ViewModels.make(remembered, faults)
@@ -226,8 +229,8 @@ class App(QObject):
         self.librarian = Worker(self.options.make_librarian, name="librarian", parent=self)
         self.downloader = Worker(self.options.make_librarian, name="downloads", parent=self)
         self.engine_desk = Desk(self.engine, parent=self)
-        self.librarian_desk = Desk(self.librarian, parent=self)
         self.beside_desk = Desk(self.beside, parent=self)
+        self.librarian_desk = Desk(self.librarian, parent=self)
         self.download_desk = Desk(self.downloader, parent=self)
 
     def _make_controllers(self) -> None:
@@ -341,6 +344,14 @@ class App(QObject):
             parent=self,
         )
         self.vocabulary = VocabularyController(desk=self.beside_desk, models=models.models, parent=self)
+        self.servers = ServersController(
+            desk=self.librarian_desk,
+            models=models.models,
+            model=models.servers,
+            settings=models.settings,
+            keys=self._keys,
+            parent=self,
+        )
         self.model_loads = ModelsController(
             engine=self.engine_desk,
             librarian=self.librarian_desk,
@@ -348,6 +359,7 @@ class App(QObject):
             generation=self.generation,
             settings=models.settings,
             faults=faults,
+            server_of=self.servers.server_of,
             parent=self,
         )
         self.adapters = AdaptersController(
@@ -388,11 +400,13 @@ class App(QObject):
         self._open_last_conversation()
         if self._crash is not None and not self.options.safe_mode:
             self._restore_place()
+        self.remembering.note_mode(self.widgets.window.mode)
+        self.remembering.note_panel(self.widgets.inspector.current)
 
     def _restore_place(self) -> None:
         """Show what was in front when the last session broke off."""
         remembered = self.remembering.remembered
-        if remembered.mode and not self.options.paths:
+        if remembered.mode and not self.options.paths and not self.history.unfinished():
             self.widgets.window.show_mode(remembered.mode)
         if remembered.panel:
             self.widgets.inspector.show_panel(remembered.panel)

@@ -52,6 +52,11 @@ class Profile:
         return self.config / "settings.json"
 
     @property
+    def keys_file(self) -> Path:
+        """The API keys of servers; only its owner may read it."""
+        return self.config / "server-keys.json"
+
+    @property
     def log_file(self) -> Path:
         """The newest log."""
         return self.logs / "model-loupe.log"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from app.bootstrap import App
 
 _TOLD_MS = 6000
+#: A server keeps the size of its vocabulary to itself.
+_ANY_VOCABULARY = 10_000_000
 
 
 class Shell(QObject):
@@ -65,11 +67,22 @@ class Shell(QObject):
     @Slot(object)
     def show_model(self, loaded: ModelLoaded | None) -> None:
         """Name the loaded model in the header."""
+        remote = loaded.info.remote if loaded is not None else None
+        for panel in (self._widgets.sampling, self._widgets.token, self._widgets.steering):
+            panel.set_server(remote)
         if loaded is None:
             self._widgets.header.set_model("", "")
             self._widgets.header.set_context(0, 0)
             self._widgets.header.set_rate(None)
             self._widgets.chat.empty.set_state("no-model")
+            return
+        self._widgets.chat.empty.set_state("ready")
+        if remote is not None:
+            self._widgets.sampling.bias.set_vocabulary(_ANY_VOCABULARY)
+            place = "on this machine" if remote.this_machine else "prompts go to"
+            host = remote.address.partition("://")[2].partition("/")[0]
+            self._widgets.header.set_model(loaded.info.name, f"{place} {host}")
+            self._widgets.header.set_context(0, loaded.context_length)
             return
         self._widgets.sampling.bias.set_vocabulary(loaded.info.vocabulary)
         self._app.models.controls.suit_model(loaded.info.parameters)
@@ -161,6 +174,18 @@ class Shell(QObject):
     def open_picker(self) -> None:
         """Let the user choose a model."""
         self._widgets.picker.open_sheet(self._widgets.header.model_button)
+
+    @Slot()
+    def open_server(self) -> None:
+        """Let the user enter or change a server."""
+        self._widgets.picker.close_sheet()
+        self._widgets.server.open_sheet(self._widgets.header.model_button)
+
+    @Slot()
+    def close_server(self) -> None:
+        """A server was kept or forgotten: back to the list of models."""
+        self._widgets.server.close_sheet()
+        self.open_picker()
 
     @Slot()
     def open_settings(self) -> None:
@@ -300,6 +325,9 @@ class Shell(QObject):
     @Slot(int, str, float)
     def set_bias(self, token: int, text: str, bias: float) -> None:
         """Add to a token's logit from the next token on."""
+        if token < 0:
+            self.tell("The server does not tell this token's number, so its logit can't be changed.")
+            return
         self._app.models.controls.set_bias(token, bias, text)
         self.tell(f"The logit of {text!r} is changed by {bias:+g} from the next token on.")
 

@@ -23,6 +23,7 @@ from views.models.model_choice import ModelChoiceModel
 from views.models.monitor import MonitorModel
 from views.models.page import PageModel
 from views.models.runs import RunsModel
+from views.models.servers import ServersModel
 from views.models.settings import SettingsModel
 from views.models.side_by_side import SideBySideModel
 from views.models.sources import SourcesModel
@@ -46,6 +47,7 @@ class ViewModels:
     runs: RunsModel
     faults: FaultsModel
     settings: SettingsModel
+    servers: ServersModel
     library: LibraryModel
     answers: AnswersModel
     sources: SourcesModel
@@ -78,6 +80,7 @@ class ViewModels:
             runs=RunsModel(),
             faults=faults,
             settings=SettingsModel(remembered.page),
+            servers=ServersModel(),
             library=LibraryModel(),
             attachments=AttachmentsModel(),
             answers=AnswersModel(),

@@ -24,6 +24,7 @@ from views.model_picker import ModelPicker
 from views.monitor_panel import MonitorPanel
 from views.offer_bar import OfferBar
 from views.sampling_panel import SamplingPanel
+from views.server_sheet import ServerSheet
 from views.settings_view import SettingsView
 from views.shortcuts_view import ShortcutsView
 from views.status_line import StatusLine
@@ -54,6 +55,7 @@ class Widgets:
     monitor: MonitorPanel
     status: StatusLine
     picker: ModelPicker
+    server: ServerSheet
     settings: SettingsView
     shortcuts: ShortcutsView
     about: AboutView
@@ -132,6 +134,7 @@ def make_widgets(models: ViewModels, theme: Theme) -> Widgets:
         monitor=monitor,
         status=status,
         picker=ModelPicker(models.models, theme, window),
+        server=ServerSheet(models.servers, theme, window),
         settings=SettingsView(models.settings, theme, window),
         shortcuts=ShortcutsView(window.actions(), theme, window),
         about=AboutView(theme, window),

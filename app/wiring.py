@@ -90,10 +90,25 @@ def _connect_models(app: App) -> None:
     picker.draft_requested.connect(app.drafts.choose)
     app.widgets.header.model_clicked.connect(app.shell.open_picker)
     app.widgets.chat.empty.model_wanted.connect(app.shell.open_picker)
+    _connect_servers(app)
     window.action("openModel").triggered.connect(app.shell.open_picker)
     window.action("unloadModel").triggered.connect(loads.unload)
     app.widgets.intents.paths_dropped.connect(app.shell.open_paths)
     app.widgets.intents.attach_requested.connect(app.shell.choose_files)
+
+
+def _connect_servers(app: App) -> None:
+    picker, sheet, servers = app.widgets.picker, app.widgets.server, app.servers
+    picker.add_server_requested.connect(servers.add)
+    picker.edit_server_requested.connect(servers.edit)
+    servers.wanted.connect(app.shell.open_server)
+    servers.settled.connect(app.shell.close_server)
+    sheet.address_edited.connect(servers.describe)
+    sheet.look_requested.connect(servers.look)
+    sheet.look_cancelled.connect(servers.stop_looking)
+    sheet.save_requested.connect(servers.save)
+    sheet.remove_requested.connect(servers.remove)
+    app.tracks.told.connect(app.shell.tell)
 
 
 def _connect_documents(app: App) -> None:

@@ -25,6 +25,7 @@ from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
 from views.models.model_choice import ModelChoiceModel
 from views.panel_parts import Ink
+from views.server_facts import server_facts, server_words
 from views.theme import CAPTION, GRID, TITLE, Theme
 
 QUANTIZATIONS: Final[dict[str, str]] = {
@@ -56,11 +57,13 @@ class ModelCard(QWidget):
         load_requested: The :class:`~views.models.model_choice.LoadChoice`.
         unload_requested, cancel_load_requested.
         template_requested: Show the chat template of the loaded model.
+        edit_server_requested: Change the server that the chosen model (its source) is on.
         draft_requested: Source of the model that shall guess ahead for the loaded one; "" for none.
     """
 
     template_requested = Signal()
     draft_requested = Signal(str)
+    edit_server_requested = Signal(str)
 
     load_requested = Signal(object)
     unload_requested = Signal()
@@ -80,6 +83,7 @@ class ModelCard(QWidget):
         self.load = QPushButton("Load")
         self.unload = QPushButton("Unload")
         self.template = QPushButton("Chat template …")
+        self.edit_server = QPushButton("Edit the server …")
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.draft = DraftChoice(model, theme)
@@ -130,6 +134,7 @@ class ModelCard(QWidget):
         self.unload.setObjectName("unloadButton")
         self.cancel.setObjectName("cancelLoadButton")
         self.template.setObjectName("showTemplateButton")
+        self.edit_server.setObjectName("editServer")
         self.bar.setObjectName("loadProgress")
         self.bar.setAccessibleName("Progress of loading")
         self.bar.setTextVisible(False)
@@ -166,6 +171,7 @@ class ModelCard(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.load)
         buttons.addWidget(self.cancel)
+        buttons.addWidget(self.edit_server)
         buttons.addStretch(1)
         buttons.addWidget(self.template)
         buttons.addWidget(self.unload)
@@ -180,6 +186,7 @@ class ModelCard(QWidget):
         self.unload.clicked.connect(self.unload_requested)
         self.cancel.clicked.connect(self.cancel_load_requested)
         self.template.clicked.connect(self.template_requested)
+        self.edit_server.clicked.connect(self._edit_server)
         self._model.choice_changed.connect(self._show_choice)
         self._model.inspection_changed.connect(self._show_choice)
         self._model.loading_changed.connect(self._show_loading)
@@ -191,8 +198,11 @@ class ModelCard(QWidget):
 
     def _show_choice(self) -> None:
         choice, inspection, fault = self._model.choice, self._model.inspection, self._model.inspection_fault
-        self._options.setVisible(choice is not None and fault is None)
-        self.fit.setVisible(inspection is not None)
+        server = choice is not None and choice.model.startswith("openai:")
+        self.edit_server.setVisible(server)
+        self.load.setText("Connect" if server else "Load")
+        self._options.setVisible(choice is not None and fault is None and not server)
+        self.fit.setVisible(inspection is not None and not server)
         self.load.setEnabled(choice is not None and fault is None and self._model.loading is None)
         if choice is None:
             self._name.setText("Choose a model")
@@ -211,11 +221,15 @@ class ModelCard(QWidget):
         row = self._model.row_of(choice.model)
         entry = self._model.entries[row] if row >= 0 else None
         self._name.setText(entry.name if entry is not None else choice.model)
-        self._show_facts(inspection.info if inspection is not None else None)
+        self._show_facts(self._known(inspection.info) if inspection is not None else None)
         if fault is not None:
             self._say(fault.message, fault.hint, failed=True)
         elif inspection is None:
             self._say("Reading the model's description …", "")
+        elif inspection.info.remote is not None:
+            remote = inspection.info.remote
+            self._say(server_words(remote), "")
+            self._state.set_tone("muted" if remote.this_machine else "warning")
         else:
             trained = inspection.info.context_length
             most = round(trained * (choice.rope.factor if choice.rope is not None else 1))
@@ -226,6 +240,13 @@ class ModelCard(QWidget):
             self.fit.set_estimate(inspection.estimate)
             warning = "" if choice.rope is None else _STRETCHED.format(trained=trained)
             self._say(warning if inspection.estimate.fits else _ADVICE, "")
+
+    def _known(self, info: ModelInfo) -> ModelInfo:
+        """What is known of a model: of one on a server, more once it is connected."""
+        loaded = self._model.loaded
+        if info.remote is not None and loaded is not None and loaded.info.source == info.source:
+            return loaded.info
+        return info
 
     def _show_ways(self, inspection: ModelInspected) -> None:
         """What each precision would take, in the list of them; GGUF files are unpacked as they are read."""
@@ -278,7 +299,7 @@ class ModelCard(QWidget):
 
     def _show_loaded(self, loaded: ModelLoaded | None) -> None:
         self.unload.setEnabled(loaded is not None and self._model.loading is None)
-        self.template.setEnabled(loaded is not None)
+        self.template.setEnabled(loaded is not None and loaded.info.remote is None)
         if self._model.loading is not None:
             return
         self._loaded.setVisible(loaded is not None)
@@ -297,6 +318,10 @@ class ModelCard(QWidget):
             rope=self.stretch.currentData(),
         )
 
+    def _edit_server(self) -> None:
+        if self._model.choice is not None:
+            self.edit_server_requested.emit(self._model.choice.model)
+
     def _load(self) -> None:
         if self._model.choice is not None:
             self.load_requested.emit(self._model.choice)
@@ -310,6 +335,8 @@ _ADVICE = "Choose fewer bits or a shorter context, or close other programs. You 
 
 
 def _facts(info: ModelInfo) -> list[tuple[str, str]]:
+    if info.remote is not None:
+        return server_facts(info, info.remote)
     return [
         ("Architecture", info.architecture),
         ("Parameters", format_count(info.parameters)),
@@ -344,6 +371,9 @@ def _progress_words(progress: Progress) -> str:
 
 def loaded_words(loaded: ModelLoaded) -> str:
     """What is loaded and what it takes, in one line."""
+    if loaded.info.remote is not None:
+        seconds = format_seconds(loaded.seconds)
+        return f"Connected in {seconds}: {loaded.info.name}. {server_words(loaded.info.remote)}"
     memory = loaded.memory.gpu_allocated or loaded.memory.weights or loaded.memory.process
     bits = "" if loaded.quantization == "none" else f" {loaded.quantization.upper()}"
     return (

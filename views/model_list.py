@@ -18,8 +18,7 @@ from PySide6.QtWidgets import (
 
 from inference.events import ModelEntry
 from views.download_row import DownloadRow
-from views.models.format import format_bytes
-from views.models.model_choice import EntryRole, LoadChoice, ModelChoiceModel
+from views.models.model_choice import EntryRole, LoadChoice, ModelChoiceModel, where
 from views.panel_parts import heading, note
 from views.theme import BODY, CAPTION, GRID, Theme
 
@@ -50,7 +49,7 @@ class _EntryDelegate(QStyledItemDelegate):
         painter.setFont(self._theme.font(BODY, bold=is_loaded))
         painter.setPen(self._theme.color("muted" if entry.problem else "text"))
         self._line(painter, inner, entry.name, Qt.AlignmentFlag.AlignTop)
-        second = entry.problem or f"{index.data(EntryRole.ORIGIN)} · {format_bytes(entry.size)}"
+        second = entry.problem or f"{index.data(EntryRole.ORIGIN)} · {where(entry)}"
         painter.setFont(self._theme.font(CAPTION))
         painter.setPen(self._theme.color("warning" if entry.problem else "muted"))
         self._line(
@@ -74,6 +73,7 @@ class ModelList(QWidget):
     Signals:
         load_requested: A model was confirmed with Enter or a double click: the :class:`LoadChoice`.
         open_folder_requested, open_file_requested: The user wants to point at a model.
+        add_server_requested: The user wants to enter a server.
         refresh_requested: Look for models again.
         download_requested: Hub id; also resumes a paused one.
         pause_requested, cancel_download_requested: Hub id.
@@ -83,6 +83,7 @@ class ModelList(QWidget):
     load_requested = Signal(object)
     open_folder_requested = Signal()
     open_file_requested = Signal()
+    add_server_requested = Signal()
     refresh_requested = Signal()
     download_requested = Signal(str)
     pause_requested = Signal(str)
@@ -121,7 +122,7 @@ class ModelList(QWidget):
         refresh.setObjectName("refreshModels")
         refresh.clicked.connect(self.refresh_requested)
         head = QHBoxLayout()
-        head.addWidget(heading("Models on this machine", self._theme))
+        head.addWidget(heading("Models", self._theme))
         head.addStretch(1)
         head.addWidget(refresh)
         column.addLayout(head)
@@ -130,6 +131,7 @@ class ModelList(QWidget):
         for text, name, signal in (
             ("Open a folder…", "openModelFolder", self.open_folder_requested),
             ("Open a GGUF file…", "openModelFile", self.open_file_requested),
+            ("Add a server…", "addServer", self.add_server_requested),
         ):
             button = QPushButton(text)
             button.setObjectName(name)

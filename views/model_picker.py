@@ -29,6 +29,8 @@ class ModelPicker(Sheet):
         download_requested: Hub id; also resumes.
         pause_requested, cancel_download_requested: Hub id.
         draft_requested: Source of the model that shall guess ahead; "" for none.
+        add_server_requested: Enter a server.
+        edit_server_requested: Change the server of this model (its source).
     """
 
     load_requested = Signal(object)
@@ -42,6 +44,8 @@ class ModelPicker(Sheet):
     pause_requested = Signal(str)
     cancel_download_requested = Signal(str)
     draft_requested = Signal(str)
+    add_server_requested = Signal()
+    edit_server_requested = Signal(str)
 
     def __init__(self, model: ModelChoiceModel, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__("Models", theme, width=_WIDTH, height=_HEIGHT, parent=parent)
@@ -64,6 +68,8 @@ class ModelPicker(Sheet):
         self.list.download_requested.connect(self.download_requested)
         self.list.pause_requested.connect(self.pause_requested)
         self.list.cancel_download_requested.connect(self.cancel_download_requested)
+        self.list.add_server_requested.connect(self.add_server_requested)
+        self.card.edit_server_requested.connect(self.edit_server_requested)
         self.card.load_requested.connect(self.load_requested)
         self.card.unload_requested.connect(self.unload_requested)
         self.card.template_requested.connect(self.template_requested)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
 
-from inference.events import SamplingControls
+from inference.events import RemoteModel, SamplingControls
 from views.distribution_plot import DistributionPlot
 from views.legend import Legend, LegendItem
 from views.models.candidates import StepModel, token_name
 from views.models.controls import CONTROL_SPECS, ControlsModel
 from views.models.settings import SettingsModel
-from views.panel_parts import EmptyPage, LiveLine, ScrollPage, heading
+from views.panel_parts import EmptyPage, LiveLine, ScrollPage, heading, note
 from views.preset_bar import PresetBar
 from views.sampling_lists import BiasEditor, StopEditor
 from views.seed_field import SeedField
+from views.server_facts import controls_note
 from views.slider_field import SliderField
 from views.theme import GRID, Theme
 
@@ -53,13 +54,19 @@ class SamplingPanel(ScrollPage):
         self._step_title = LiveLine(theme, bold=True)
         self._plot_pages = QStackedWidget()
         self._build_plot()
+        self._server_note = note("", theme)
+        self._server_note.setObjectName("serverControls")
+        self._server_note.hide()
+        self.column.addWidget(self._server_note)
         self.column.addWidget(PresetBar(controls, theme))
         for field in self.fields.values():
             field.value_changed.connect(controls.set_value)
             self.column.addWidget(field)
-        self.column.addWidget(SeedField(controls, theme))
+        self.seed = SeedField(controls, theme)
+        self.column.addWidget(self.seed)
         self._build_overflow()
-        self.column.addWidget(StopEditor(controls, theme))
+        self.stops = StopEditor(controls, theme)
+        self.column.addWidget(self.stops)
         self.bias = BiasEditor(controls, theme)
         self.column.addWidget(self.bias)
         self.column.addStretch(1)
@@ -68,6 +75,19 @@ class SamplingPanel(ScrollPage):
         settings.changed.connect(self._show_settings)
         self._show_controls(controls.controls)
         self._show_step()
+
+    def set_server(self, server: RemoteModel | None) -> None:
+        """The model is on this server, which takes some of the controls (None: on this machine)."""
+        parts: dict[str, QWidget] = {
+            **self.fields,
+            "seed": self.seed,
+            "stop": self.stops,
+            "logit_bias": self.bias,
+        }
+        for name, part in parts.items():
+            part.setEnabled(server is None or name in server.controls)
+        self._server_note.setText("" if server is None else controls_note(server))
+        self._server_note.setVisible(server is not None)
 
     def _build_plot(self) -> None:
         empty = EmptyPage(

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from inference.events import SteeringOptions
+from inference.events import RemoteModel, SteeringOptions
 from views.adapter_section import AdapterSection
 from views.factor_field import FactorField
 from views.layer_range import LayerRange
@@ -60,6 +60,7 @@ class SteeringPanel(ScrollPage):
         self.setObjectName("steeringPanel")
         self._model, self._controls, self._theme = model, controls, theme
         self._rows: list[_SpanRow] = []
+        self._on_server = False
         self._build_add()
         self._list = QVBoxLayout()
         self._list.setSpacing(2 * GRID)
@@ -78,6 +79,10 @@ class SteeringPanel(ScrollPage):
 
     def _build_add(self) -> None:
         self.column.addWidget(heading("Turn words down or up", self._theme))
+        self._server_note = Ink("", self._theme, tone="warning", wrap=True)
+        self._server_note.setObjectName("steerServer")
+        self._server_note.hide()
+        self.column.addWidget(self._server_note)
         self._selected = note("", self._theme)
         self._selected.setObjectName("steerSelected")
         self.column.addWidget(self._selected)
@@ -159,6 +164,17 @@ class SteeringPanel(ScrollPage):
         self.unsure.toggled.connect(self._set_unsure)
         self.nats.valueChanged.connect(self._set_unsure)
 
+    def set_server(self, server: RemoteModel | None) -> None:
+        """The model is on a server, where attention can't be steered (None: on this machine)."""
+        self._on_server = server is not None
+        self._server_note.setText(
+            "Not available: attention is steered inside the model, and this one is on a server. Let the "
+            "words below go before you write, or choose a model on this machine."
+        )
+        self._server_note.setVisible(self._on_server)
+        self._show_selected()
+        self._show_run()
+
     # --- showing
 
     def _show(self) -> None:
@@ -178,8 +194,8 @@ class SteeringPanel(ScrollPage):
         text = self._model.selected_text if self._model.selected is not None else ""
         words = "Select words in one of your messages or in the system prompt, then turn them down or up."
         self._selected.setText(f"Selected: “{one_line(short(text))}”" if text else words)
-        self.less.setEnabled(bool(text))
-        self.more.setEnabled(bool(text))
+        self.less.setEnabled(bool(text) and not self._on_server)
+        self.more.setEnabled(bool(text) and not self._on_server)
 
     def _show_related(self) -> None:
         words = ", ".join(
@@ -209,7 +225,8 @@ class SteeringPanel(ScrollPage):
 
     def _show_run(self) -> None:
         """There is something to run under: words turned down or up, or unsure ones left out."""
-        self._run.setVisible(bool(self._model.spans) or self._options.entropy_threshold is not None)
+        some = bool(self._model.spans) or self._options.entropy_threshold is not None
+        self._run.setVisible(some and not self._on_server)
 
     # --- what the user does
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
-from inference.events import Candidate
+from inference.events import Candidate, RemoteModel
 from views.candidate_table import CandidateTable
 from views.color_legend import ColorLegend
 from views.legend import Legend, LegendItem
@@ -18,6 +18,8 @@ from views.models.running_perplexity import RunningPerplexity
 from views.models.tokens import surprisal, was_guessed
 from views.models.transcript import TranscriptModel
 from views.panel_parts import EmptyPage, Ink, ScrollPage, heading, note, tool_button
+from views.rest_bar import RestBar
+from views.server_facts import branch_note, server_note, unknown_raw
 from views.surprisal_plot import SurprisalPlot
 from views.theme import CAPTION, GRID, TITLE, Theme
 from views.throttle import Throttle
@@ -36,6 +38,9 @@ _FACTS = (
     ("id", "Id", "Number in the vocabulary"),
     ("bytes", "Bytes", "The token's bytes in UTF-8, hexadecimal"),
 )
+
+
+_BRANCH = "Click one to write the reply anew from there."
 
 
 class TokenPanel(QStackedWidget):
@@ -74,6 +79,7 @@ class TokenPanel(QStackedWidget):
         self._candidates, self._transcript, self._focus, self._theme = candidates, transcript, focus, theme
         self._perplexity = RunningPerplexity(transcript)
         self._stale = True
+        self._server: RemoteModel | None = None
         # Four times a second is enough for figures that grow with the reply.
         self._throttle = Throttle(self._refresh, 250, self)
         self.table = CandidateTable(candidates, theme)
@@ -132,6 +138,8 @@ class TokenPanel(QStackedWidget):
         self._legend = Legend((LegendItem("raw", "raw"), LegendItem("sampled", "sampled")), self._theme)
         column.addWidget(self._legend)
         column.addWidget(self.table)
+        self._rest = RestBar(self._theme)
+        column.addWidget(self._rest)
         self._recorded = note("", self._theme)
         column.addWidget(self._recorded)
         self._score = QPushButton("Work out the probabilities of this text")
@@ -172,6 +180,11 @@ class TokenPanel(QStackedWidget):
         self._on.clicked.connect(lambda: self._walk_part(1))
         self._score.clicked.connect(self._ask_tokens)
 
+    def set_server(self, server: RemoteModel | None) -> None:
+        """The model is on this server (None: on this machine)."""
+        self._server = server
+        self._refresh()
+
     # --- showing --------------------------------------------------------------------------------------------
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -210,7 +223,13 @@ class TokenPanel(QStackedWidget):
     def _show_perplexity(self, message_id: MessageId) -> None:
         value, count = self._perplexity.of(message_id)
         if value is None:
-            self._perplexity_text.setText("These tokens have no probabilities yet.")
+            track = self._transcript.message(message_id).track.tokens
+            told = any(getattr(token, "origin", "local") != "local" for token in track)
+            self._perplexity_text.setText(
+                "The server gave no probabilities of its own distribution; a bar is a piece of text."
+                if told
+                else "These tokens have no probabilities yet."
+            )
         else:
             self._perplexity_text.setText(f"Perplexity {value:.2f} over {count} tokens (raw distribution)")
 
@@ -237,14 +256,21 @@ class TokenPanel(QStackedWidget):
             button.setEnabled(place.index != end)
         self._show_facts(place)
         shown = bool(token.candidates)
-        for part in (self._legend, self.table, self._recorded):
-            part.setVisible(shown)
-        self._score.setVisible(not shown and not known and place.index > 0)
+        far = place.origin != "local"
+        self._legend.setVisible(shown and not far)
+        self.table.setVisible(shown)
+        self._recorded.setVisible(shown or far)
+        self._score.setVisible(not shown and not known and not far and place.index > 0)
         mass = self._candidates.recorded_mass()
-        self._recorded.setText(
-            f"These {len(token.candidates)} hold {format_probability(mass)} of the raw probability. "
-            "Click one to write the reply anew from there."
-        )
+        self._rest.setVisible(shown and far)
+        self._rest.set_share(1.0 - mass)
+        if far:
+            self._recorded.setText(server_note(place, self._server))
+        else:
+            self._recorded.setText(
+                f"These {len(token.candidates)} hold {format_probability(mass)} of the raw probability. "
+                + (branch_note(self._server) if self._server else _BRANCH)
+            )
         self.table.choose_row(
             self._focus.candidate if self._focus.candidate is not None else self._candidates.chosen_row()
         )
@@ -256,12 +282,12 @@ class TokenPanel(QStackedWidget):
         last = rank is not None and rank == len(place.candidates)
         sampled = place.sampled_prob
         words = {
-            "raw": "not predicted" if value is None else format_probability(math.exp(-value)),
+            "raw": unknown_raw(place) if value is None else format_probability(math.exp(-value)),
             "sampled": "—" if sampled is None else format_probability(sampled),
             "rank": "—" if rank is None else f"{rank} or later" if last and rank > 1 else str(rank),
             "surprisal": "—" if value is None else f"{value:.2f} nats",
             "entropy": "—" if token.entropy is None else f"{token.entropy:.2f} nats",
-            "id": str(token.id) + (" (special)" if token.special else ""),
+            "id": (str(token.id) if token.id >= 0 else "—") + (" (special)" if token.special else ""),
             "bytes": token.data.hex(" ").upper() or "none",
         }
         for name, text in words.items():

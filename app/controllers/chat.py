@@ -150,6 +150,8 @@ class ChatController(QObject):
         if message in self._generation.running or not self._ready():
             return
         stored = self._history.message(message)
+        if not self._can_go_on(stored.conversation):
+            return
         beginning = whole(stored.text, self._history.reply(message).tokens)
         beginning = beginning.for_model(self._model_name, stored.model)
         self._history.reopen_reply(message)
@@ -201,6 +203,8 @@ class ChatController(QObject):
         parent = stored.parent
         if candidate is None or parent is None or shown_message.role != "assistant" or not self._ready():
             return
+        if not self._can_go_on(stored.conversation):
+            return
         beginning = self._beginning_of_branch(shown_message, index, candidate)
         beginning = beginning.for_model(self._model_name, stored.model)
         self._generation.stop([message])
@@ -214,6 +218,16 @@ class ChatController(QObject):
         self.told.emit("Choose a model first.")
         if text:
             self.returned.emit(text)
+        return False
+
+    def _can_go_on(self, conversation: int) -> bool:
+        """Whether the model can be made to continue a reply; some servers always begin anew in a chat."""
+        remote = self._models.loaded.info.remote if self._models.loaded is not None else None
+        if remote is None or not remote.continue_problem:
+            return True
+        if self._history.conversation(conversation).kind == "raw":
+            return True
+        self.told.emit(f"{remote.continue_problem} In raw mode it can be done.")
         return False
 
     def _begin_conversation(self, text: str, kind: Kind) -> int:

@@ -203,9 +203,19 @@ class ExplainingController(QObject):
             if isinstance(event, MethodsListed):
                 loaded = self._models.loaded
                 self._model.set_methods(event.methods, layers=loaded.info.layers if loaded else 0)
+                self._choose_method()
                 self._cost_soon()
             elif isinstance(event, Failed):
                 self._faults.report_failed(event)
+
+    def _choose_method(self) -> None:
+        """Choose another method where the chosen one is gone, or where one alone works (a server's)."""
+        problems = {status.spec.name: status.problem for status in self._model.methods}
+        working = [name for name, problem in problems.items() if not problem]
+        if self._model.options.method not in problems:
+            self._model.update(method=next(iter(working or problems)))
+        elif len(working) == 1:
+            self._model.update(method=working[0])
 
     # --- the cost
 

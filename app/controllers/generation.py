@@ -210,7 +210,9 @@ class Generation(QObject):
         task, _ = self._writers.pop(writer.message)
         self.progressed.emit(None)
         if writer.run is not None:
-            used = writer.run.prompt_tokens + writer.new_tokens
+            # A server counts the prompt's tokens at the end.
+            read = 0 if isinstance(event, Failed) else event.prompt_tokens
+            used = max(read, writer.run.prompt_tokens) + writer.new_tokens
             self.context_changed.emit(used, writer.run.context_length)
             self.rate_changed.emit(writer.rate)
         if isinstance(event, Failed):

@@ -32,6 +32,10 @@ from views.models.transcript import TranscriptModel
 #: The last so many tokens are looked at; more could not be told apart in the window.
 POSITIONS = 256
 _GRID = 16
+_ON_A_SERVER = (
+    "Not available: the {} what goes on inside the model, and this one is on a server. Choose a model on "
+    "this machine for that."
+)
 
 
 class LookingController(QObject):
@@ -251,6 +255,10 @@ class LookingController(QObject):
         self._positions = None
         for model in (self._lens, self._attention, self._experts):
             model.clear()
+        loaded = self._models.loaded
+        if loaded is not None and loaded.info.remote is not None:
+            for model, what in ((self._lens, "logit lens reads"), (self._attention, "attention maps read")):
+                model.set_state("failed", _ON_A_SERVER.format(what))
 
     @Slot(object)
     def _on_model(self, loaded: ModelLoaded | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from inference.events import (
     ModelsListed,
     ModelUnloaded,
     Progress,
+    Secret,
+    Server,
     UnloadRequest,
 )
 from inference.running import RunHandle, new_run_id
@@ -47,6 +50,7 @@ class ModelsController(QObject):
         generation: Stopped before another model is loaded.
         settings: Folders to look into; remembers the last model.
         faults: Told of loads that failed.
+        server_of: The server that a model is on, and its key, by the model's source.
     """
 
     #: A model is ready: the :class:`LoadChoice` that made it.
@@ -64,9 +68,11 @@ class ModelsController(QObject):
         generation: Generation,
         settings: SettingsModel,
         faults: FaultReporter,
+        server_of: Callable[[str], tuple[Server | None, Secret]] = lambda source: (None, Secret("")),
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._server_of = server_of
         self._engine = engine
         self._librarian = librarian
         self._model = model
@@ -111,7 +117,8 @@ class ModelsController(QObject):
         for event in events:
             if isinstance(event, ModelsListed):
                 known = {entry.source for entry in event.entries}
-                opened = (e for e in self._model.entries if e.origin == "folder" and e.source not in known)
+                kept = ("folder", "server")
+                opened = (e for e in self._model.entries if e.origin in kept and e.source not in known)
                 self._model.set_entries((*event.entries, *opened))
             elif isinstance(event, Failed):
                 self._faults.report_failed(event)
@@ -147,6 +154,7 @@ class ModelsController(QObject):
         """Load a model in place of the one that is loaded."""
         self._generation.stop()
         self._engine.drop(self._loading)
+        server, key = self._server_of(choice.model)
         request = LoadRequest(
             run_id=new_run_id(),
             model=choice.model,
@@ -154,6 +162,8 @@ class ModelsController(QObject):
             device=choice.device,
             context_length=choice.context_length,
             rope=choice.rope,
+            server=server,
+            key=key,
         )
         self._choice = choice
         self._loading = self._engine.submit(request, self._on_load_events)
@@ -195,7 +205,8 @@ class ModelsController(QObject):
     def _note(self, event: Event) -> None:
         if isinstance(event, ModelUnloaded):
             self._model.set_loaded(None)
-            self.told.emit(f"The model is unloaded; {format_bytes(event.freed)} are free again.")
+            freed = f"unloaded; {format_bytes(event.freed)} are free again" if event.freed else "let go"
+            self.told.emit(f"The model is {freed}.")
         elif isinstance(event, ModelLoaded):
             self._model.set_loaded(event)
             if self._choice is not None:

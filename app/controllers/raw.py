@@ -51,6 +51,10 @@ class RawController(QObject):
         if self._models.loaded is None:
             self.told.emit("Choose a model first: the template is the model's.")
             return
+        remote = self._models.loaded.info.remote
+        if remote is not None and remote.kind != "llama.cpp":
+            self.told.emit("The chat template is the server's: it puts the messages together itself.")
+            return
         last = path[-1] if path else None
         reply = last.text if last is not None and last.role == "assistant" else ""
         messages = turns(self._chat.system_prompt, path[:-1] if reply else path)

@@ -21,6 +21,7 @@ from inference.events import (
     Started,
     Token,
 )
+from inference.events.sections import opens_inside
 from inference.generation.control_changes import in_words
 from inference.running import RunHandle
 from views.models.transcript import TranscriptModel
@@ -119,6 +120,8 @@ class ReplyWriter(QObject):
     def _note(self, event: Event) -> None:
         if isinstance(event, Started):
             self.run = event
+            if opens_inside(event.prompt_text):
+                self._transcript.begin_inside(self.message)
             if event.adapters:
                 self._mark(_adapters_of(event, self._offset))
             self.started.emit(event)
@@ -154,7 +157,8 @@ class ReplyWriter(QObject):
         )
         if isinstance(event, Failed):
             return "failed", replace(ending, reason="failed", problem=event.message)
-        ending = replace(ending, prefill_seconds=event.seconds.prefill)
+        read = max(event.prompt_tokens, ending.prompt_tokens)  # a server counts at the end
+        ending = replace(ending, prefill_seconds=event.seconds.prefill, prompt_tokens=read)
         if isinstance(event, Cancelled):
             return "stopped", replace(ending, reason="cancelled", tokens_per_second=self.rate or 0.0)
         return "complete", replace(ending, reason=event.reason, tokens_per_second=event.tokens_per_second)

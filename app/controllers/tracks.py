@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from PySide6.QtCore import QObject, QTimer, Slot
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.controllers.generation import Generation, Task
 from app.controllers.showing import track_of, turns
@@ -28,6 +28,9 @@ class TracksController(QObject):
     Stored records are read in small pieces between other work, the newest message first, so that opening a
     long conversation does not hold up the window.
     """
+
+    #: Something to say in the status line.
+    told = Signal(str)
 
     def __init__(
         self,
@@ -119,6 +122,10 @@ class TracksController(QObject):
         reply = stored[-1].text if stored[-1].role == "assistant" else ""
         before = stored[:-1] if reply else stored
         raw = about.kind == "raw"
+        remote = self._models.loaded.info.remote
+        if problem := remote and (remote.score_raw_problem if raw else remote.score_chat_problem):
+            self.told.emit(problem)
+            return
         request = ScoreRequest(
             run_id=new_run_id(),
             messages=() if raw else turns(about.system_prompt, before),

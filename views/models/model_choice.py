@@ -25,7 +25,12 @@ _Index = QModelIndex | QPersistentModelIndex
 
 DownloadState = Literal["running", "paused", "failed", "done"]
 
-ORIGIN_LABELS = {"builtin": "Built in", "cache": "Hugging Face cache", "folder": "Folder"}
+ORIGIN_LABELS = {
+    "builtin": "Built in",
+    "cache": "Hugging Face cache",
+    "folder": "Folder",
+    "server": "Server",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,13 @@ class Download:
     total: int = 0
     unit: str = "bytes"
     message: str = ""
+
+
+def where(entry: ModelEntry) -> str:
+    """How large a model is, or, on a server, where that is."""
+    if entry.origin == "server":
+        return entry.source.partition("://")[2].partition("/")[0].partition("#")[0]
+    return format_bytes(entry.size)
 
 
 class EntryRole(IntEnum):
@@ -130,7 +142,7 @@ class ModelChoiceModel(QAbstractListModel):
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
             return entry.name
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleDescriptionRole):
-            return entry.problem or f"{entry.source}, {format_bytes(entry.size)}"
+            return entry.problem or f"{entry.source.removeprefix('openai:')}, {where(entry)}"
         if role == EntryRole.ENTRY:
             return entry
         if role == EntryRole.ORIGIN:

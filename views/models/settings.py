@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from inference.events import Overflow
+from inference.events import Overflow, Server
 
 Theme = Literal["system", "light", "dark"]
 SendKey = Literal["enter", "ctrl-enter"]
@@ -28,6 +28,7 @@ class Settings:
         model_folders: Folders that are searched for models.
         load_last_model: Whether the model of last time is loaded at start.
         last_model: Source of that model; not shown.
+        servers: Models on servers; entered in the model picker. Their keys are kept elsewhere.
         library_store: Where new libraries of documents keep their passages: a folder, the URI of an object
             store or of a LanceDB server; empty: in the app's data folder.
         model_cache: The Hugging Face cache; shown, not changed here.
@@ -45,6 +46,7 @@ class Settings:
     model_folders: tuple[str, ...] = ()
     load_last_model: bool = True
     last_model: str = "builtin"
+    servers: tuple[Server, ...] = ()
     library_store: str = ""
     model_cache: str = ""
     data_folder: str = ""
