@@ -55,13 +55,10 @@ class NewerController(QObject):
     def offer(self) -> None:
         """Show the bar."""
         target = copy_for(self._profile)
+        about = "made before" if target.exists() else "with settings and conversations"
         self._bar.offer(
             "A newer version of Model Loupe has used this profile.",
-            "It is open to be read; nothing that you do in this window is kept. A copy for this version is in"
-            f" {target} (start with --profile)."
-            if target.exists()
-            else "It is open to be read; nothing that you do in this window is kept. A copy for this version"
-            f" keeps settings and conversations, in {target}.",
+            f"It is open to be read; nothing that you do here is kept. A copy {about}: {target}",
             (
                 ("copy", "Open the copy" if target.exists() else "Make a copy and open it"),
                 ("quit", "Quit"),

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from trial import Trial, call, end, picture, rows, type_message, windows
@@ -60,13 +60,9 @@ def full_disk(trial: Trial) -> None:
     home.mkdir()
     call("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(home))
     try:
-        with (home / "filler").open("wb") as filler:
-            try:
-                while True:
-                    filler.write(bytes(4096))
-                    filler.flush()
-            except OSError:
-                pass
+        with (home / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(1024))
         with trial.running(environment=_home(trial, home)) as process:
             time.sleep(12)
             type_message("Hello there.")

@@ -62,7 +62,7 @@ def press(app: App, qtbot: Any, name: str) -> None:
 
 def after_a_crash(folder: Path) -> Path:
     """The profile as a killed process would leave it: copied while the app runs."""
-    copy = folder.with_name(f"{folder.name} after")
+    copy = folder.with_name(f"{folder.name} after {len(list(folder.parent.iterdir()))}")
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("in-use.lock"))
     return copy
 
@@ -85,6 +85,25 @@ def test_after_a_crash_the_session_comes_back_and_a_report_is_offered(
     press(second, qtbot, "crashBar-view")
     assert second.widgets.crash.isVisible()
     assert "Where was I?" not in second.widgets.crash.text.toPlainText()
+
+
+def test_what_was_in_front_comes_back_unless_a_reply_waits_to_be_continued(
+    start: Start, fake_session: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    first = start(tmp_path / "profile")
+    first.widgets.window.show_mode("compare")
+    settings = Profile.under(tmp_path / "profile").settings_file
+    qtbot.waitUntil(lambda: '"compare"' in settings.read_text() if settings.exists() else False)
+    copy = after_a_crash(tmp_path / "profile")
+    assert start(copy).widgets.window.mode == "compare"
+
+    history = History(first.options.profile.history_file, lambda **fault: pytest.fail(str(fault)))
+    chat = history.create("cut")
+    asked = history.add_message(chat.id, None, "user", "Long?")
+    history.add_message(chat.id, asked.id, "assistant", "It is", state="streaming")
+    history.close()
+    again = after_a_crash(tmp_path / "profile")
+    assert start(again).widgets.window.mode == "chat"
 
 
 def test_after_a_proper_end_nothing_is_offered(start: Start, tmp_path: Path) -> None:
