@@ -21,7 +21,7 @@ from PySide6.QtGui import (
 
 from views.code_buttons import CodeButtons
 from views.intents import ChatIntents
-from views.markdown_blocks import Block, split_blocks, split_lines
+from views.markdown_blocks import Block, split_lines
 from views.models.focus import FocusModel, MessageId, TokenSpan
 from views.models.text_range import TextRange, TextTint
 from views.models.transcript import ShownMessage, TranscriptModel
@@ -30,6 +30,7 @@ from views.reading_area import ReadingArea
 from views.reading_column import Item, Piece
 from views.theme import CAPTION, Theme
 from views.transcript_blocks import CODE_BAR, CODE_PADDING, BlockPiece
+from views.transcript_sections import Folding, SectionButtons, SectionPiece, Segment, blocks_of
 from views.transcript_selection import Place, Selection
 
 _FAR = 1 << 30
@@ -44,9 +45,13 @@ class TranscriptView(ReadingArea):
         self.setAccessibleName("Conversation")
         self.selection = Selection()
         self._code_buttons = CodeButtons(self.viewport(), theme, self._copy)
+        self.folding = Folding()
+        self._section_buttons = SectionButtons(self.viewport(), theme, self._toggle)
+        self._shapes: dict[MessageId, list[object]] = {}
         self._announced: dict[MessageId, int] = {}
         self._tints: Mapping[MessageId, Sequence[TextTint]] = {}
         model.text_appended.connect(self._grow)
+        model.tokens_changed.connect(self._count_again)
         model.reply_finished.connect(self._finished)
         model.was_reset.connect(self._forget)
         model.tail_replaced.connect(self._forget)
@@ -56,31 +61,78 @@ class TranscriptView(ReadingArea):
     def make_pieces(self, message: ShownMessage) -> list[Piece]:
         if message.role == "user":
             return [BlockPiece(message, block, self.theme, plain=True) for block in split_lines(message.text)]
-        streaming = message.state == "streaming"
-        return [
-            BlockPiece(message, block, self.theme, plain=streaming and not block.closed)
-            for block in split_blocks(message.text)
-        ]
+        return self._assembled(message, ())
+
+    def _assembled(self, message: ShownMessage, before: Sequence[Piece]) -> list[Piece]:
+        """A reply's sections and what stands between them; pieces from before are taken where they fit."""
+        segments = self.folding.segments(message)
+        self._shapes[message.id] = [segment.shape for segment in segments]
+        blocks = [piece for piece in before if isinstance(piece, BlockPiece) and not piece.plain]
+        known = {(piece.block, piece.aside): piece for piece in blocks}
+        lines = {piece.number: piece for piece in before if isinstance(piece, SectionPiece)}
+        pieces: list[Piece] = []
+        for segment in segments:
+            if segment.section is not None:
+                line = lines.get(segment.number) or SectionPiece(message, segment)
+                line.show(segment)
+                pieces.append(line)
+            growing = message.state == "streaming" and segment is segments[-1]
+            for block in blocks_of(message.text, segment):
+                plain = growing and not block.closed
+                old = known.get((block, segment.aside))
+                pieces.append(old or self._block_piece(message, segment, block, plain=plain))
+        return pieces
+
+    def _block_piece(
+        self, message: ShownMessage, segment: Segment, block: Block, *, plain: bool
+    ) -> BlockPiece:
+        return BlockPiece(message, block, self.theme, plain=plain, aside=segment.aside)
+
+    def _count_again(self, message_id: MessageId, first: int) -> None:
+        """Tokens came for a text that is shown: sections tell how many they have."""
+        if first == 0 and not self._stale and self._shapes.get(message_id, ()):
+            self._settle_soon()
+
+    def _toggle(self, line: SectionPiece) -> None:
+        """Fold a section, or open it; what is above it stays where it is."""
+        item = self.column.item(line.message.id)
+        self.folding.toggle(item.message, line.number)
+        item.pieces = self._assembled(item.message, item.pieces)
+        self._following = False
+        self.selection.clear()
+        self.item_changed(item)
 
     def _grow(self, message_id: MessageId, start: int) -> None:
         if self._stale or not self.column.item(message_id).built:
             self._settle_soon()
             return
         item = self.column.item(message_id)
-        pieces = item.pieces
-        tail = pieces[-1] if pieces else None
-        first = 0
-        if isinstance(tail, BlockPiece):
-            first = tail.start if not tail.block.joined else self._joined_start(pieces)
-        blocks = split_blocks(item.message.text, first)
-        kept = [piece for piece in pieces if piece.start < first]
-        known = pieces[len(kept) :]
-        for number, block in enumerate(blocks):
-            old = known[number] if number < len(known) else None
-            kept.append(self._grown(item.message, old, block))
-        item.pieces = kept
+        segments = self.folding.segments(item.message)
         self._announce(item.message, closed=True)
+        if [segment.shape for segment in segments] != self._shapes.get(message_id):
+            item.pieces = self._assembled(item.message, item.pieces)
+            self.item_changed(item)
+            return
+        self._grow_last(item, segments[-1])
         self.item_grew(item)
+
+    def _grow_last(self, item: Item, segment: Segment) -> None:
+        """The reply has grown within its last part."""
+        pieces = item.pieces
+        start = segment.start
+        if segment.section is not None:
+            start = segment.section.inner_start
+            next(p for p in reversed(pieces) if isinstance(p, SectionPiece)).show(segment)
+        tail = pieces[-1] if pieces else None
+        first = start
+        if isinstance(tail, BlockPiece) and tail.start >= start:
+            first = tail.start if not tail.block.joined else self._joined_start(pieces)
+        kept = [piece for piece in pieces if piece.start < first or isinstance(piece, SectionPiece)]
+        known = pieces[len(kept) :]
+        for number, block in enumerate(blocks_of(item.message.text, segment, first)):
+            old = known[number] if number < len(known) else None
+            kept.append(self._grown(item.message, segment, old, block))
+        item.pieces = kept
 
     def _joined_start(self, pieces: list[Piece]) -> int:
         """Start of the block that the last, joined, pieces belong to."""
@@ -89,9 +141,9 @@ class TranscriptView(ReadingArea):
                 return piece.start
         return 0
 
-    def _grown(self, message: ShownMessage, old: Piece | None, block: Block) -> Piece:
+    def _grown(self, message: ShownMessage, segment: Segment, old: Piece | None, block: Block) -> Piece:
         if not isinstance(old, BlockPiece):
-            return BlockPiece(message, block, self.theme, plain=not block.closed)
+            return self._block_piece(message, segment, block, plain=not block.closed)
         if old.block == block and not old.plain:
             return old
         if block.closed:
@@ -107,6 +159,8 @@ class TranscriptView(ReadingArea):
         for piece in item.pieces:
             if isinstance(piece, BlockPiece) and piece.plain:
                 piece.finish(piece.block)
+        if item.built:
+            item.pieces = self._assembled(item.message, item.pieces)
         self._announce(item.message, closed=False)
         self.item_changed(item)
 
@@ -128,12 +182,16 @@ class TranscriptView(ReadingArea):
     def paint_piece(self, painter: QPainter, item: Item, piece: Piece, clip: QRectF) -> None:
         if not isinstance(piece, BlockPiece) or piece.document is None:
             return
+        if piece.aside:
+            line = QRectF(4, -piece.gap, 2, piece.height + piece.gap)
+            painter.fillRect(line, self.theme.color("border"))
         if piece.is_code:
             self._paint_code_frame(painter, piece, self.column.text_width(item))
         painter.translate(piece.origin)
         context = QAbstractTextDocumentLayout.PaintContext()
         context.clip = clip.translated(-piece.origin.x(), -piece.origin.y()).adjusted(0, -2, 24, 2)
-        context.palette.setColor(QPalette.ColorRole.Text, self.theme.color("text"))
+        ink = self.theme.color("muted" if piece.aside else "text")
+        context.palette.setColor(QPalette.ColorRole.Text, ink)
         selections = self._selections(item, piece)
         if selections:
             context.selections = selections
@@ -143,11 +201,12 @@ class TranscriptView(ReadingArea):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self.theme.color("code"))
         top = -8.0 if piece.block.joined else 0.0
-        painter.drawRoundedRect(QRectF(0, top, width, piece.height - top), 8, 8)
+        left = piece.inset
+        painter.drawRoundedRect(QRectF(left, top, width - left, piece.height - top), 8, 8)
         if not piece.block.joined:
             painter.setFont(self.theme.font(CAPTION))
             painter.setPen(self.theme.color("muted"))
-            bar = QRectF(CODE_PADDING, 0, width - 2 * CODE_PADDING, CODE_BAR)
+            bar = QRectF(left + CODE_PADDING, 0, width - left - 2 * CODE_PADDING, CODE_BAR)
             flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
             painter.drawText(bar, flags, piece.block.language or "code")
 
@@ -211,9 +270,12 @@ class TranscriptView(ReadingArea):
     def piece_shown(self, item: Item, piece: Piece, rect: QRectF) -> None:
         if isinstance(piece, BlockPiece) and piece.is_code and not piece.block.joined:
             self._code_buttons.place(item, piece, rect)
+        elif isinstance(piece, SectionPiece):
+            self._section_buttons.place(piece, rect)
 
     def pieces_settled(self) -> None:
         self._code_buttons.drop_unseen()
+        self._section_buttons.drop_unseen()
 
     # --- selecting
 
@@ -266,6 +328,8 @@ class TranscriptView(ReadingArea):
 
     def _forget(self) -> None:
         self.selection.clear()
+        if not len(self.model):
+            self.folding.forget()
 
     def _copy(self, text: str) -> None:
         QGuiApplication.clipboard().setText(text)

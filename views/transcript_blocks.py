@@ -17,15 +17,19 @@ from views.theme import TEXT_COLUMNS, Theme
 
 #: Height of the line above code, and space around code.
 CODE_BAR, CODE_PADDING = 28.0, 12.0
+#: How far thinking stands in.
+ASIDE = 16.0
 
 
 class BlockPiece(Piece):
     """A block of a message, laid out as a document of its own when it is first seen."""
 
-    def __init__(self, message: ShownMessage, block: Block, theme: Theme, *, plain: bool) -> None:
+    def __init__(
+        self, message: ShownMessage, block: Block, theme: Theme, *, plain: bool, aside: bool = False
+    ) -> None:
         super().__init__(block.start, block.end)
         self._message, self._theme = message, theme
-        self.block, self.plain = block, plain
+        self.block, self.plain, self.aside = block, plain, aside
         self.gap = 0.0 if block.joined else 12.0
         self.document: QTextDocument | None = None
         self._places: list[int] | None = None
@@ -53,8 +57,13 @@ class BlockPiece(Piece):
     def origin(self) -> QPointF:
         """Where the document begins within the piece."""
         if not self.is_code:
-            return QPointF(0, 0)
-        return QPointF(CODE_PADDING, 0.0 if self.block.joined else CODE_BAR)
+            return QPointF(self.inset, 0)
+        return QPointF(self.inset + CODE_PADDING, 0.0 if self.block.joined else CODE_BAR)
+
+    @property
+    def inset(self) -> float:
+        """How far it stands in from the edge of the text: what is not the answer does."""
+        return ASIDE if self.aside else 0.0
 
     def estimate(self, width: float) -> float:
         size = self.end - self.start
@@ -64,7 +73,7 @@ class BlockPiece(Piece):
     def measure(self, width: float) -> float:
         document = self.document or self._render()
         self.document = document
-        document.setTextWidth(width - (2 * CODE_PADDING if self.is_code else 0.0))
+        document.setTextWidth(width - self.inset - (2 * CODE_PADDING if self.is_code else 0.0))
         height = document.size().height() + self.origin.y()
         return height + (CODE_PADDING if self.is_code else 0.0)
 

@@ -48,25 +48,25 @@ _THOUGHT = r"[\w:]*(?:think(?:ing)?|thoughts?|reason(?:ing)?)"
 _TOOL = r"tool_calls?|function_?calls?"
 _CHANNEL = r"(?:<\|start\|>assistant)?(?: to=[\w.]+)?<\|channel\|>"
 _NEXT = r"<\|call\|>|<\|end\|>|(?=<\|start\|>)"
-_FORMS = tuple(
-    _Form(kind, re.compile(opening, re.MULTILINE), closing)
-    for kind, opening, closing in (
-        ("thinking", rf"^[ \t]*<(?P<tag>{_THOUGHT})>", "</{tag}>"),
-        ("thinking", r"\[(?P<tag>THINK)\]", r"\[/{tag}\]"),
-        ("thinking", r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
-        ("thinking", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
-        ("thinking", rf"{_CHANNEL}analysis(?:<\|message\|>)?", _NEXT),
-        ("tool-call", rf"{_CHANNEL}commentary to=[\w.]+(?:[^<]|<\|constrain\|>)*(?:<\|message\|>)?", _NEXT),
-        ("mark", rf"(?:<\|end\|>)?{_CHANNEL}(?:final|commentary)(?:<\|message\|>)?", ""),
-        ("mark", r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>", ""),
-        ("tool-call", rf"^[ \t]*<(?P<tag>{_TOOL})>", "</{tag}>"),
-        ("tool-call", r"<\|tool_call\|>", r"<\|/tool_call\|>"),
-        ("tool-call", r"\[TOOL_CALLS\]", ""),
-        ("tool-call", r"<\|python_tag\|>", ""),
-        ("tool-call", r"<｜tool▁calls▁begin｜>", r"<｜tool▁calls▁end｜>"),
-        ("tool-call", r"<\|START_ACTION\|>", r"<\|END_ACTION\|>"),
-    )
+_MARKED: tuple[tuple[SectionKind, str, str], ...] = (
+    ("thinking", rf"^[ \t]*<(?P<tag>{_THOUGHT})>", "</{tag}>"),
+    ("thinking", r"\[(?P<tag>THINK)\]", r"\[/{tag}\]"),
+    ("thinking", r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    ("thinking", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    ("thinking", rf"{_CHANNEL}analysis(?:<\|message\|>)?", _NEXT),
+    ("tool-call", rf"{_CHANNEL}commentary to=[\w.]+(?:[^<]|<\|constrain\|>)*(?:<\|message\|>)?", _NEXT),
+    ("mark", rf"(?:<\|end\|>)?{_CHANNEL}(?:final|commentary)(?:<\|message\|>)?", ""),
+    # A channel that has not told its name yet.
+    ("mark", r"<\|start\|>(?:assistant)?(?: to=[\w.]+)?(?:<\|channel\|>\w*)?\Z|<\|channel\|>\w*\Z", ""),
+    ("mark", r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>", ""),
+    ("tool-call", rf"^[ \t]*<(?P<tag>{_TOOL})>", "</{tag}>"),
+    ("tool-call", r"<\|tool_call\|>", r"<\|/tool_call\|>"),
+    ("tool-call", r"\[TOOL_CALLS\]", ""),
+    ("tool-call", r"<\|python_tag\|>", ""),
+    ("tool-call", r"<｜tool▁calls▁begin｜>", r"<｜tool▁calls▁end｜>"),
+    ("tool-call", r"<\|START_ACTION\|>", r"<\|END_ACTION\|>"),
 )
+_FORMS = tuple(_Form(kind, re.compile(opening, re.MULTILINE), closing) for kind, opening, closing in _MARKED)
 #: The end of a section whose beginning stands in the prompt, and what such a prompt ends with.
 _ORPHAN = re.compile(rf"</{_THOUGHT}>|\[/THINK\]|<\|END_THINKING\|>|<\|end_of_thought\|>")
 _OPENED = re.compile(rf"(?:<{_THOUGHT}>|\[THINK\]|<\|START_THINKING\|>|<\|begin_of_thought\|>)\s*$")
@@ -84,22 +84,24 @@ _MARK = re.compile(
 _BESIDE_CHANNELS = frozenset(["<|start|>", "<|message|>", "<|end|>", "<|constrain|>"])
 
 
-def find_sections(text: str, *, inside: bool = False) -> tuple[Section, ...]:
+def find_sections(text: str, *, inside: bool = False, start: int = 0) -> tuple[Section, ...]:
     """The sections of a reply, in order.
 
     Args:
         text: The reply.
         inside: The prompt has opened a section already (see :func:`opens_inside`).
+        start: What is before this place is known, and no section goes on there: a text that grows need not
+            be read again from its beginning.
     """
     if not inside and "<" not in text and "[" not in text and "{" not in text:
         return ()
-    found = _begun_before(text, inside=inside)
-    position = found[-1].end if found else 0
+    found = [] if start else _begun_before(text, inside=inside)
+    position = found[-1].end if found else start
     while (opened := _next_opening(text, position)) is not None:
         form, opening = opened
         found.append(_section(text, form, opening))
         position = max(found[-1].end, opening.end())
-    if not any(section.kind == "tool-call" for section in found):
+    if not start and not any(section.kind == "tool-call" for section in found):
         found += _bare_call(text, position)
     return tuple(found)
 
@@ -134,9 +136,11 @@ def marks_among(special: Iterable[str]) -> frozenset[str]:
 def _next_opening(text: str, position: int) -> tuple[_Form, re.Match[str]] | None:
     """The first section that opens from a place on; what stands in a block of code is none."""
     while True:
-        openings = ((form, form.opening.search(text, position)) for form in _FORMS)
-        matches = [(form, opening) for form, opening in openings if opening is not None]
-        first = min(matches, key=lambda match: match[1].start(), default=None)
+        first: tuple[_Form, re.Match[str]] | None = None
+        for form in _FORMS:
+            end = len(text) if first is None else first[1].start()
+            if (opening := form.opening.search(text, position, end)) is not None:
+                first = form, opening
         if first is None or not _in_code(text, first[1].start()):
             return first
         position = first[1].end()

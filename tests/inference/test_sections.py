@@ -48,6 +48,30 @@ def test_a_section_that_goes_on(text: str, inside: bool) -> None:
     assert text[section.inner_start : section.inner_end].strip() == "The user"
 
 
+def test_a_reply_that_grows_never_shows_the_marks_of_its_channels() -> None:
+    tokens = [
+        "<|channel|>",
+        "analysis",
+        "<|message|>",
+        "Hm.",
+        "<|end|>",
+        "<|start|>",
+        "assistant",
+        "<|channel|>",
+    ]
+    tokens += ["final", "<|message|>", "4"]
+    answers = [answer_of("".join(tokens[:count])) for count in range(1, len(tokens) + 1)]
+    assert answers == [""] * (len(tokens) - 1) + ["4"]
+
+
+@pytest.mark.parametrize("text", [QWEN, MAGISTRAL, COMMAND_A, GPT_OSS, SEED])
+def test_read_from_where_nothing_is_open_the_rest_is_the_same(text: str) -> None:
+    whole = find_sections(text)
+    for section in whole:
+        rest = find_sections(text, start=section.end)
+        assert rest == tuple(other for other in whole if other.start >= section.end)
+
+
 def test_a_prompt_that_opens_the_section() -> None:
     assert opens_inside("<|User|>2 + 2?<|Assistant|><think>\n")
     assert opens_inside("[INST]2 + 2?[/INST][THINK]")

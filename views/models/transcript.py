@@ -40,7 +40,8 @@ class ShownMessage:
     """One turn. Read it freely; once it is in a :class:`TranscriptModel`, change it only through that model.
 
     ``branch_index`` counts from 0. ``author`` is the model's name for replies. ``problem`` is shown under a
-    failed or cut reply ("The context is full.").
+    failed or cut reply ("The context is full."). ``begins_inside``: the prompt has opened a section (of
+    thinking) in which the reply begins.
     """
 
     id: MessageId
@@ -55,6 +56,7 @@ class ShownMessage:
     problem: str = ""
     author: str = ""
     stats: ReplyStats | None = None
+    begins_inside: bool = False
 
 
 class TranscriptModel(QObject):
@@ -198,6 +200,12 @@ class TranscriptModel(QObject):
             self.append_message(
                 ShownMessage(id=message_id, role="assistant", state="streaming", author=author)
             )
+
+    def begin_inside(self, message_id: MessageId) -> None:
+        """The reply begins in a section that its prompt has opened."""
+        if message_id in self._positions:
+            self.message(message_id).begins_inside = True
+            self.message_changed.emit(message_id)
 
     def append_tokens(self, message_id: MessageId, tokens: Sequence[Token]) -> None:
         """Let a reply grow by a frame's worth of tokens."""
