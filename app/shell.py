@@ -89,7 +89,6 @@ class Shell(QObject):
         quantization = "" if loaded.quantization == "none" else f"{loaded.quantization.upper()} · "
         self._widgets.header.set_model(loaded.info.name, quantization + format_bytes(loaded.memory.weights))
         self._widgets.header.set_context(self._app.chat.context_used, loaded.context_length)
-        self._widgets.chat.empty.set_state("ready")
 
     @Slot(object)
     def show_loading(self, progress: Progress | None) -> None:
