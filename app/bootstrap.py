@@ -18,6 +18,7 @@ from app.controllers.conversations import ConversationsController
 from app.controllers.crashes import CrashesController
 from app.controllers.downloads import DownloadsController
 from app.controllers.drafts import DraftsController
+from app.controllers.driver import DriverController
 from app.controllers.examples import ExamplesController
 from app.controllers.explaining import ExplainingController
 from app.controllers.generation import Generation
@@ -52,6 +53,7 @@ from app.warming import Warming
 from app.window import Widgets, make_widgets
 from app.wiring import connect
 from app.worker import SessionLike, Worker
+from inference.machine import gpu_problem
 from views.models.faults import FaultsModel
 from views.models.model_choice import LoadChoice
 from views.theme import Theme
@@ -160,6 +162,7 @@ class App(QObject):
             faults=self.faults.report,
             parent=self,
         )
+        self.driver = DriverController(faults=self.faults.report, find_problem=gpu_problem, parent=self)
         self.collector = Collector(self)
         self.warming = Warming(self)
         self.shell = Shell(self)

@@ -247,6 +247,7 @@ def _connect_remembering(app: App) -> None:
     app.generation.busy_changed.connect(app.shell.note_conversation)
     app.newer.quit_wanted.connect(window.close)
     app.crashes.told.connect(app.shell.tell)
+    app.models.models.loaded_changed.connect(app.driver.note_model)
     app.widgets.crash.save_requested.connect(app.shell.save_crash_report)
 
 

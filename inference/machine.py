@@ -70,3 +70,48 @@ def _container_free() -> int:
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return unlimited
+
+
+def gpu_problem() -> str:
+    """Why a GPU that is in the machine cannot be used, in a sentence; empty where it can, where there is
+    none, where torch is one for CPUs, or before torch is imported.
+    """
+    torch = sys.modules.get("torch")
+    wanted = str(torch.version.cuda or "") if torch is not None else ""
+    if torch is None or not wanted or torch.cuda.is_available():
+        return ""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return ""
+    found = _driver()
+    if found is None:
+        return "There is an NVIDIA GPU, but no driver for it." if _has_nvidia_device() else ""
+    driver, newest = found
+    if newest // 1000 < int(wanted.split(".")[0]):
+        return (
+            f"The NVIDIA driver {driver} is too old: it knows CUDA {newest // 1000}.{newest % 1000 // 10},"
+            f" and CUDA {wanted} is wanted."
+        )
+    return f"The NVIDIA driver {driver} is there, but the GPU cannot be used."
+
+
+def _driver() -> tuple[str, int] | None:
+    """Version of the NVIDIA driver and the newest CUDA that it knows (13000 for 13.0); None without."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion()), int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+    except Exception:  # no library, no driver, or one that does not answer
+        return None
+
+
+def _has_nvidia_device(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Whether a display or compute device of NVIDIA is on the bus (Linux)."""
+    for device in devices.glob("*"):
+        try:
+            vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
+        except OSError:
+            continue
+        if vendor == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False
