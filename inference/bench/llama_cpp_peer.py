@@ -9,12 +9,14 @@ calls. This file imports nothing of the engine.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import sys
 import time
 from typing import Any
 
-import llama_cpp
+# Only the Python that runs this as a program has it.
+llama_cpp: Any = importlib.import_module("llama_cpp") if __name__ == "__main__" else None
 
 
 class Peer:
