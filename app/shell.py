@@ -203,6 +203,12 @@ class Shell(QObject):
         self._widgets.template.open_sheet()
 
     @Slot()
+    def show_thinking(self) -> None:
+        """Offer thinking before the answer where the model's template has a switch for it."""
+        shown = self._app.models.template.shown
+        self._widgets.chat.composer.set_thinking(shown.thinking if shown is not None else None)
+
+    @Slot()
     def open_about(self) -> None:
         """Show what this program is and which versions it runs with."""
         self._widgets.about.open_sheet()

@@ -270,6 +270,8 @@ def _connect_sheets(app: App) -> None:
     widgets.picker.template_requested.connect(shell.open_template)
     widgets.template.use_requested.connect(app.templates.use)
     widgets.template.restore_requested.connect(app.templates.restore)
+    widgets.chat.composer.think_requested.connect(app.templates.think)
+    app.models.template.changed.connect(shell.show_thinking)
     widgets.about.licence_requested.connect(shell.open_licence)
     window.action("exportMarkdown").triggered.connect(shell.export_markdown)
     window.action("exportJson").triggered.connect(shell.export_json)

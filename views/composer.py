@@ -6,7 +6,16 @@ from typing import Literal
 
 from PySide6.QtCore import QEvent, QMimeData, QSize, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from views.intents import ChatIntents
 from views.keys import FieldKeys
@@ -21,7 +30,12 @@ class Composer(QWidget):
 
     Emits ``send_requested`` of the intents and empties itself; :meth:`restore` puts back what could not be
     sent.
+
+    Signals:
+        think_requested: Whether the model is to think before it answers.
     """
+
+    think_requested = Signal(bool)
 
     def __init__(self, intents: ChatIntents, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,6 +49,14 @@ class Composer(QWidget):
         self.field.focused.connect(self._show_focus)
         attach = self._button("attachButton", "Attach a document or open a model", "attach", theme)
         attach.clicked.connect(intents.attach_requested)
+        self.think = QCheckBox("Think first", self._box)
+        self.think.setObjectName("thinkFirst")
+        self.think.setToolTip(
+            "The model's chat template can ask for thinking before the answer, or for none."
+        )
+        self.think.setFont(theme.font(CAPTION))
+        self.think.clicked.connect(self.think_requested)
+        self.set_thinking(None)
         self._hint = QLabel(self._box)
         self._hint.setProperty("tone", "faint")
         self._hint.setFont(theme.font(CAPTION))
@@ -49,7 +71,7 @@ class Composer(QWidget):
         buttons = QHBoxLayout()
         buttons.setContentsMargins(0, 0, 0, 0)
         buttons.setSpacing(8)
-        for widget in (attach, self._hint):
+        for widget in (attach, self.think, self._hint):
             buttons.addWidget(widget)
         buttons.addStretch(1)
         buttons.addWidget(self.send_button)
@@ -64,7 +86,7 @@ class Composer(QWidget):
         outer.addWidget(self._box)
         self.setFocusProxy(self.field)
         #: What the Tab key walks, in order.
-        self.tab_stops: list[QWidget] = [self.field, attach, self.send_button, self.stop_button]
+        self.tab_stops: list[QWidget] = [self.field, attach, self.think, self.send_button, self.stop_button]
         self.set_send_key("enter")
         self.set_busy(False)
         self._changed()
@@ -104,6 +126,11 @@ class Composer(QWidget):
         if had_focus:
             self.field.setFocus()
         self._changed()
+
+    def set_thinking(self, on: bool | None) -> None:
+        """How the template's switch for thinking stands; None: it has none, and none is shown."""
+        self.think.setVisible(on is not None)
+        self.think.setChecked(bool(on))
 
     def set_send_key(self, key: SendKey) -> None:
         """Send with Enter (Shift+Enter breaks the line) or with Ctrl+Enter (Enter breaks it)."""

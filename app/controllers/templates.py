@@ -52,6 +52,16 @@ class TemplateController(QObject):
         """Use the model's own template again."""
         self._ask("")
 
+    @Slot(bool)
+    def think(self, on: bool) -> None:
+        """Ask the model to think before its next answers, or not to; until it is unloaded."""
+        self._desk.submit(ChatTemplateRequest(run_id=new_run_id(), thinking=on), self._take_thinking)
+
+    def _take_thinking(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, ChatTemplate):
+                self._model.show(event)
+
     @Slot(object)
     def _on_model(self, loaded: ModelLoaded | None) -> None:
         self._model.show(None)

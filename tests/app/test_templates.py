@@ -23,14 +23,18 @@ class Templates:
 
     def __init__(self) -> None:
         self.acting = OWN
+        self.thinking: bool | None = None
 
     def __call__(self, request: ChatTemplateRequest, handle: RunHandle) -> Iterator[Event]:
         if request.template == "broken":
             raise TemplateError("The model's chat template refuses these messages: no.")
         if request.template is not None:
             self.acting = request.template or OWN
+        if request.thinking is not None:
+            self.thinking = request.thinking
         yield ChatTemplate(
             run_id=request.run_id,
+            thinking=self.thinking,
             template=self.acting,
             edited=self.acting != OWN,
             problem="",
@@ -108,3 +112,18 @@ def test_one_that_is_refused_stays_in_the_editor_to_be_mended(start: Any, qtbot:
     assert child(app, "chatTemplateWords").text().startswith("Not used: ")
     assert app.models.template.shown.template == OWN
     assert app.remembering.template_of("builtin") == ""
+
+
+def test_thinking_can_be_switched_where_the_template_has_a_switch(
+    start: Any, fake_session: Any, qtbot: Any
+) -> None:
+    app = start()
+    assert not child(app, "thinkFirst").isVisible()
+    fake_session.script[ChatTemplateRequest].thinking = True
+    use(app, qtbot, "{% if enable_thinking %}")
+    assert child(app, "thinkFirst").isVisible()
+    assert child(app, "thinkFirst").isChecked()
+    with qtbot.waitSignal(app.models.template.changed):
+        child(app, "thinkFirst").click()
+    assert fake_session.of(ChatTemplateRequest)[-1].thinking is False
+    assert not child(app, "thinkFirst").isChecked()
