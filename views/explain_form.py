@@ -160,7 +160,7 @@ class ExplainForm(QWidget):
         self.progress = QProgressBar()
         self.progress.setObjectName("explainProgress")
         self.progress.setTextVisible(False)
-        self._done = Ink("", self._theme, tone="muted", size=CAPTION)
+        self._done = Ink("", self._theme, tone="muted", size=CAPTION, wrap=True)
         row = QHBoxLayout()
         row.setSpacing(2 * GRID)
         for button in (self.button, self.compare, self.cancel):

@@ -98,7 +98,7 @@ def _share(progress: IndexProgress) -> float:
     """Share of the files, and of the pages of the one at hand."""
     if not progress.files_total:
         return 0.0
-    pages = progress.pages_done / progress.pages_total if progress.pages_total else 0.0
+    pages = progress.page / progress.file_pages if progress.file_pages else 0.0
     return min((progress.files_done + min(pages, 0.99)) / progress.files_total, 1.0)
 
 
@@ -107,10 +107,9 @@ def _how_far(progress: IndexProgress | None) -> str:
         return ""
     number = min(progress.files_done + 1, progress.files_total)
     parts = [f"file {number:,} of {progress.files_total:,}"]
-    if progress.pages_total:
-        parts.append(f"page {progress.pages_done:,} of {progress.pages_total:,}")
-    elif progress.pages_done:
-        parts.append(f"{progress.pages_done:,} pages")
+    if progress.file_pages:
+        parts.append(f"page {progress.page:,} of {progress.file_pages:,}")
     if progress.seconds_left is not None and progress.seconds_left >= 1:
-        parts.append(f"about {format_seconds(progress.seconds_left)} left")
+        left = progress.seconds_left
+        parts.append(f"about {f'{left:.0f} s' if left < 60 else format_seconds(left)} left")
     return "  ·  ".join(parts)

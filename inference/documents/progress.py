@@ -89,6 +89,8 @@ class ProgressMeter:
             passages_done=self._passages,
             seconds=time.monotonic() - self._began,
             seconds_left=self._seconds_left(),
+            page=self._page,
+            file_pages=self._pages,
         )
 
     def _seconds_left(self) -> float | None:

@@ -224,7 +224,8 @@ class LibraryOpened(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexProgress(Event):
     """Indexing goes on. ``stage`` is "scanning", "reading", "embedding", "writing" or "tidying";
-    ``pages_total`` 0 and ``seconds_left`` None: not known yet.
+    ``pages_total`` 0 and ``seconds_left`` None: not known yet. Pages are counted over all files; ``page`` and
+    ``file_pages`` are those of this one.
     """
 
     event: ClassVar[str] = "indexing"
@@ -237,6 +238,8 @@ class IndexProgress(Event):
     passages_done: int
     seconds: float
     seconds_left: float | None = None
+    page: int = 0
+    file_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,7 @@ class Shelf:
             yield IndexProgress(
                 run_id=request.run_id, stage="embedding", file=file, files_done=number,
                 files_total=len(request.add), pages_done=1, pages_total=4, passages_done=3, seconds=4.0,
-                seconds_left=65.0,
+                seconds_left=65.0, page=1, file_pages=4,
             )  # fmt: skip
             while not self.gate.wait(0.005):
                 handle.check()

@@ -137,6 +137,8 @@ def test_progress_counts_up_to_all_files_and_pages(shelf, prose_pdf) -> None:  #
     assert steps[0].stage == "scanning"
     assert (steps[-1].files_done, steps[-1].files_total) == (3, 3)
     assert (steps[-1].pages_done, steps[-1].passages_done) == (6, 6)
+    assert max(step.page for step in steps) < 6  # of one file
+    assert all(step.page <= step.file_pages for step in steps if step.file_pages)
     assert [step.pages_done for step in steps] == sorted(step.pages_done for step in steps)
 
 

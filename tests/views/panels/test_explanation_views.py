@@ -28,9 +28,9 @@ WORDS = ("🙂", "The", "Nile", "is", "long.")
 SCORES = ((0.5, 0.0, 2.0, -1.0, 0.25), (0.5, 0.0, 1.0, -0.5, -0.25))
 
 
-def made(*, signed: bool = True) -> ExplanationModel:
+def made(*, signed: bool = True, title: str = "M") -> ExplanationModel:
     model = ExplanationModel()
-    spec = MethodSpec(name="m", title="M", summary="A method.", signed=signed)
+    spec = MethodSpec(name="m", title=title, summary="A method.", signed=signed)
     model.set_methods((MethodStatus(spec=spec),))
     model.update(method="m")
     model.set_target(ExplainTarget(text="yes"))
@@ -80,6 +80,18 @@ def test_the_scale_ends_at_the_largest_score_of_all_views(model: ExplanationMode
     assert model.result.scale() == 3.0
     assert model.result.values() == [1.0, 0.0, 3.0, -1.5, 0.0]
     assert model.result.values(0) == list(SCORES[0])
+
+
+def test_the_words_of_the_progress_do_not_push_the_panel_out_of_the_window(theme: Theme, qtbot: Any) -> None:
+    def needed(title: str) -> int:
+        model = made(title=title)
+        panel = WhyPanel(model, theme)
+        qtbot.addWidget(panel)
+        fill(model, 3)
+        assert model.busy
+        return panel.widget().minimumSizeHint().width()
+
+    assert needed("A method whose name has many words") == needed("M")
 
 
 def test_hovering_a_word_of_the_text_points_at_it_everywhere(
