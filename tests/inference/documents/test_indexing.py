@@ -4,8 +4,10 @@ searchable.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -197,19 +199,40 @@ def test_passages_that_a_crash_left_are_not_searched_and_are_cleared_away(shelf,
     assert store.count() == 1
 
 
-KILLED = """
+#: Loads torch once and forks for each line on its stdin: a run that is killed costs no start of its own.
+NURSERY = """
+import os
 import sys
-from inference.events import IndexRequest
-from inference.running import RunHandle
-from inference.session import Session
 
 if __name__ == "__main__":
+    import torch
+    from inference.documents.embedding import Embedder
+    from inference.documents.libraries import Libraries
+    from inference.events import IndexRequest
+    from inference.running import RunHandle
+    from inference.session import Session
+
     library, *files = sys.argv[1:]
-    for event in Session().run(IndexRequest(run_id=1, library=library, add=tuple(files)), RunHandle(1)):
-        print(event.event, getattr(event, "stage", ""), flush=True)
+    torch.set_num_threads(1)
+    embedder = Embedder()
+    assert embedder.dimensions == 384
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            session = Session()
+            session.libraries = Libraries()
+            session.libraries._embedders["builtin"] = embedder
+            request = IndexRequest(run_id=1, library=library, add=tuple(files))
+            print("child", os.getpid(), flush=True)
+            for event in session.run(request, RunHandle(1)):
+                print(event.event, getattr(event, "stage", ""), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forked from one that is warm")
 @pytest.mark.timeout(600)
 def test_kill_at_any_moment_loses_nothing_that_was_done(
     tmp_path: Path, prose_pdf, libraries, indexed_names: Names
@@ -220,30 +243,23 @@ def test_kill_at_any_moment_loses_nothing_that_was_done(
     ]
     folder = tmp_path / "library"
     script = tmp_path / "run.py"
-    script.write_text(KILLED)
-    moments = random.Random(6)
-    done: set[str] = set()
-    for _ in range(6):
-        command = [sys.executable, str(script), str(folder), *map(str, files)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-        assert process.stdout is not None
-        for _ in range(moments.randrange(2, 60)):
-            if not process.stdout.readline():
-                break
-        time.sleep(moments.random() * 0.05)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        library = libraries.open(str(folder))
-        rows = {row.file: row for row in library.ledger.rows().values() if row.state == "indexed"}
-        assert done <= set(rows), "what was done stays done"
-        assert all(row.passages == 40 for row in rows.values())
-        for hit in retrieve(library, "number", limit=20).hits:
-            assert hit.file in rows, "only whole documents are searchable"
-        done = set(rows)
-        libraries.close()
+    script.write_text(NURSERY)
+    command = [sys.executable, str(script), str(folder), *map(str, files)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as nursery:
+        done: set[str] = set()
+        moments = random.Random(6)
+        for _ in range(8):
+            _index_and_kill(nursery, moments.randrange(2, 60), moments.random() * 0.05)
+            done = _check_what_is_left(libraries, folder, done)
+        assert nursery.stdin is not None
+        nursery.stdin.close()
     session = Session()
     session.libraries = libraries
     events = list(
@@ -253,3 +269,31 @@ def test_kill_at_any_moment_loses_nothing_that_was_done(
     assert set(again) == set(map(str, files)) - done
     library = libraries.open(str(folder))
     assert library.store.count() == 6 * 40
+
+
+def _index_and_kill(nursery: subprocess.Popen[str], lines: int, seconds: float) -> None:
+    """Let a run go on until it has told so much, and a moment longer; then SIGKILL."""
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdin.write("index\n")
+    nursery.stdin.flush()
+    _, child = nursery.stdout.readline().split()
+    for _ in range(lines):
+        if nursery.stdout.readline() in ("gone\n", ""):
+            return
+    time.sleep(seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(child), signal.SIGKILL)
+    while nursery.stdout.readline() not in ("gone\n", ""):
+        pass
+
+
+def _check_what_is_left(libraries: Libraries, folder: Path, done: set[str]) -> set[str]:
+    library = libraries.open(str(folder))
+    rows = {row.file: row for row in library.ledger.rows().values() if row.state == "indexed"}
+    assert done <= set(rows), "what was done stays done"
+    assert all(row.passages == 40 for row in rows.values())
+    for hit in retrieve(library, "number", limit=20).hits:
+        assert hit.file in rows, "only whole documents are searchable"
+    libraries.close()
+    return set(rows)
