@@ -16,7 +16,8 @@ from torch import Tensor
 
 from inference.adapters.attached import Adapters
 from inference.captured import kernels
-from inference.captured.runner import StepRunner, why_not
+from inference.captured.capturable import why_not
+from inference.captured.runner import StepRunner
 from inference.detokenizing import TokenTable
 from inference.events import AdapterScale, MemoryUse, Progress
 from inference.generation.healing import ByteIndex

@@ -8,7 +8,6 @@ enqueued only after the host has shown the token, so a change acts on the very n
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,77 +15,43 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from inference.captured.buffers import StepCache, scaled_updates
-from inference.captured.controls import STEP, ControlBuffers
-from inference.captured.draw_kernel import COUNT, draw_kernel
+from inference.captured.controls import ControlBuffers
+from inference.captured.drawing import StepDrawing
 from inference.captured.graphs import CaptureFailed, Graphs, Replay
-from inference.captured.sampling import Record, sample
-from inference.errors import NotAvailable
-from inference.events import SteeringMode
-from inference.passes.attention_masks import Masks, mask_layout, masks_in_layers, visible_keys
-from inference.passes.kv_cache import BufferedLayer, new_cache
-from inference.steering import log_bias
+from inference.captured.reading import PLAIN_FORM, Form, StepReading
+from inference.captured.sampling import Record
 
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
 
-#: How attention factors act: the mode, and the layers (None: all). Each form is another graph.
-Form = tuple[SteeringMode, tuple[int, int] | None]
-PLAIN_FORM: Form = ("log-additive", None)
 #: Rows of a step: a token alone, or a token and what is guessed to follow.
 GUESSED_ROWS = 5
 #: How far a captured step's logits may be from the prefill's, by the norm of their difference.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 _HALF_TOLERANCE = 0.2
-#: Layers of a cache whose keys a step can keep: those of a window are kept all and masked.
-_ATTENDING = (BufferedLayer, DynamicSlidingWindowLayer)
-
-
-def why_not(loaded: LoadedModel) -> str:
-    """Why a model's step can't have fixed shapes; empty if it can, as far as its configuration tells."""
-    parameters = inspect.signature(loaded.model.forward).parameters
-    if "past_key_values" not in parameters or "attention_mask" not in parameters:
-        return "its architecture keeps no keys and values"
-    places = {str(place) for place in (getattr(loaded.model, "hf_device_map", None) or {}).values()}
-    if len(places) > 1:
-        return "it is spread over several devices"
-    layers = new_cache(loaded.model.config).layers
-    if not layers or not all(type(layer) in _ATTENDING for layer in layers):
-        return "some of its layers keep a state instead of keys and values"
-    try:
-        layout = mask_layout(loaded.model.config)
-    except NotAvailable:
-        return "its architecture has no attention"
-    return "it makes its attention masks itself" if layout.own_masks else ""
 
 
 class StepRunner:
     """The step of one loaded model: its buffers and its graphs, kept from run to run.
 
     Attributes:
+        reading: The forward pass.
         cache: The cache that the step works on; a prefill uses it like any other.
-        token: (1, 1) int64, what is read next.
         logits: (vocabulary,), what the next token is drawn from.
         rows: (rows, vocabulary), the logits of a step of several rows.
         failure: Why the step can't be captured, once that is known.
     """
 
     def __init__(self, loaded: LoadedModel, *, captures: bool = True) -> None:
-        self._model: Any = loaded.model
-        self.config: Any = loaded.model.config
         self._device = loaded.device
         self._dtype = loaded.dtype
-        self._layout = mask_layout(loaded.model.config)
-        parameters = inspect.signature(self._model.forward).parameters
-        self._keeps = "logits_to_keep" in parameters
-        self._positions = "position_ids" in parameters
         self.graphs = Graphs(loaded.device, captures=captures)
-        layers = len(new_cache(self._model.config).layers)
-        self.cache = StepCache(layers, loaded.context_length, loaded.device)
+        self.reading = StepReading(loaded)
+        self.config: Any = self.reading.config
+        self.cache = self.reading.cache
         self.buffers = self.cache.buffers
         self.failure = ""
         self.forget()
@@ -98,12 +63,10 @@ class StepRunner:
         self._drawer: Replay | None = None
         self._generation = -1
         self._checked: set[tuple[int, Form]] = set()
-        self.form = PLAIN_FORM
-        self._columns: Tensor | None = None
+        self.reading.form = PLAIN_FORM
         self.graphs.drop()
         self.buffers.free()
-        self.controls: ControlBuffers | None = None
-        self.record = Record(0)
+        self._drawing: StepDrawing | None = None
 
     def model_changed(self) -> None:
         """The model computes something else from now on: what was captured of it is not used again."""
@@ -113,9 +76,25 @@ class StepRunner:
 
     def bytes(self) -> int:
         """Memory of the graphs, and of the buffers beside the cache's own."""
-        if self.controls is None:
+        if self._drawing is None:
             return 0
         return self.graphs.bytes + self.controls.bytes() + self.logits.nbytes + self.rows.nbytes
+
+    @property
+    def drawing(self) -> StepDrawing:
+        """The draw; there is one from :meth:`start` on."""
+        assert self._drawing is not None
+        return self._drawing
+
+    @property
+    def controls(self) -> ControlBuffers:
+        """What acts on the next draw."""
+        return self.drawing.controls
+
+    @property
+    def record(self) -> Record:
+        """Where the numbers of a draw are."""
+        return self.drawing.record
 
     # -- before a run
 
@@ -126,23 +105,14 @@ class StepRunner:
     @torch.inference_mode()
     def start(self, logits: Tensor, candidates: int) -> None:
         """Take over behind a prefill whose last logits (vocabulary,) are given."""
-        if self.controls is None:
-            self.controls = ControlBuffers(len(logits), self._device)
+        if self._drawing is None:
             self.logits = torch.empty_like(logits)
             self.rows = logits.new_zeros(GUESSED_ROWS, len(logits))
-            self.token = torch.zeros((1, 1), dtype=torch.long, device=self._device)
             self.tokens = torch.zeros((1, GUESSED_ROWS), dtype=torch.long, device=self._device)
-            self._own_bias = torch.zeros(1, device=self._device)
-            self._one = torch.ones(1, device=self._device)
-            self._draw_kernel = draw_kernel(len(logits), logits.dtype, self._device)
+            self._drawing = StepDrawing(self.logits)
         self.logits.copy_(logits)
-        count = min(len(logits), max(COUNT, 1 << (max(1, candidates) - 1).bit_length()))
-        if count != self.record.count:
-            self.record = Record(count)
+        if self.drawing.record_at_least(candidates):
             self._drawer = None
-            self._numbers = torch.empty(
-                self.record.size, dtype=torch.float64, pin_memory=self._device.type == "cuda"
-            )
 
     @torch.inference_mode()
     def prepare(self, ids: Sequence[int], rows: int, logits: Tensor | None = None) -> None:
@@ -159,7 +129,7 @@ class StepRunner:
             torch.OutOfMemoryError: The GPU has no room for it.
         """
         self._reserve(len(ids) + rows)
-        which = (rows, self.form)
+        which = (rows, self.reading.form)
         if which in self._readers:
             return
         # Captured at the start of the text and tried at its end: a place that went into the graph as a
@@ -177,11 +147,11 @@ class StepRunner:
     def _check(self, ids: Sequence[int], rows: int, logits: Tensor) -> None:
         start = len(ids) - rows
         with self._kept(start, len(ids)), self._kept_logits():
-            tokens = self.token if rows == 1 else self.tokens
+            tokens = self.drawing.token if rows == 1 else self.tokens
             tokens.copy_(torch.tensor([ids[start:]]))
             self.buffers.position.fill_(start)
-            self._own_bias.copy_(self._row()[len(ids) - 1 : len(ids)])
-            self._readers[rows, self.form]()
+            self.drawing.own_bias.copy_(self.reading.row()[len(ids) - 1 : len(ids)])
+            self._readers[rows, self.reading.form]()
             self._compare(self.logits if rows == 1 else self.rows[-1], logits)
 
     def _compare(self, got: Tensor, expected: Tensor) -> None:
@@ -196,25 +166,25 @@ class StepRunner:
         """What the cache holds there is the same after the block as before it."""
         pairs = [self.buffers.layer(index) for index in range(len(self.buffers.layers))]
         held = [[each[:, :, start:stop].clone() for each in pair] for pair in pairs]
-        row = self._row().clone()
+        row = self.reading.row().clone()
         try:
             yield
         finally:
             for pair, copies in zip(pairs, held, strict=True):
                 for each, copy in zip(pair, copies, strict=True):
                     each[:, :, start:stop] = copy
-            self._row().copy_(row)
+            self.reading.row().copy_(row)
 
     @contextmanager
     def _kept_logits(self) -> Iterator[None]:
-        logits, token, own = self.logits.clone(), self.token.clone(), self._own_bias.clone()
-        self._own_bias.zero_()
+        tensors = (self.logits, self.drawing.token, self.drawing.own_bias)
+        held = [tensor.clone() for tensor in tensors]
+        self.drawing.own_bias.zero_()
         try:
             yield
         finally:
-            self.logits.copy_(logits)
-            self.token.copy_(token)
-            self._own_bias.copy_(own)
+            for tensor, copy in zip(tensors, held, strict=True):
+                tensor.copy_(copy)
 
     def _reserve(self, positions: int) -> None:
         self.reserve(positions)
@@ -222,46 +192,44 @@ class StepRunner:
             self.graphs.settle()
             self._readers.clear()
             self._generation = self.buffers.generation
-            self._columns = torch.arange(self.buffers.bucket, device=self._device)
+            self.reading.buffers_moved()
 
     # -- in a run; all of it only enqueues
 
     @torch.inference_mode()
     def draw(self) -> None:
-        """Draw a token from :attr:`logits` into :attr:`token`; its record is on its way to the host."""
+        """Draw a token from :attr:`logits`; its record is on its way to the host."""
         if self._drawer is None:
             self._drawer = self._captured_draw()
         self._drawer()
 
     def _captured_draw(self) -> Replay:
         """The draw in a graph; it asks the device for nothing, so where it has none it is called instead."""
-        with self._kept_draw():
+        with self.drawing.kept():
             try:
-                return self.graphs.capture(self._draw)
+                return self.graphs.capture(self.drawing)
             except CaptureFailed as error:
                 _log.warning("The draw is not captured: %s", error)
-                return self._draw
+                return self.drawing
 
     @torch.inference_mode()
     def put(self, token: int, own_bias: float) -> None:
         """A token that the host has drawn takes the place of the device's."""
-        self.token.fill_(token)
-        self._took(self.token[0])
-        self._own_bias.fill_(own_bias)
+        self.drawing.put(token, own_bias)
 
     @torch.inference_mode()
     def reread(self, token: int, position: int) -> None:
-        """Run the model on a known token; its own key's bias is that of :meth:`set_key_bias`."""
-        self.token.fill_(token)
+        """Run the model on a known token; what acts on its key is what :meth:`set_factors` left."""
+        self.drawing.token.fill_(token)
         self.read(position)
 
     @torch.inference_mode()
     def read(self, position: int) -> None:
-        """Run the model on :attr:`token` at a position; :attr:`logits` are those behind it."""
+        """Run the model on the drawn token at a position; :attr:`logits` are those behind it."""
         if position >= self.buffers.bucket:
             self._grow(position + 1, 1)
         self.buffers.position.fill_(position)
-        self._readers[1, self.form]()
+        self._readers[1, self.reading.form]()
 
     @torch.inference_mode()
     def read_rows(self, ids: Sequence[int], position: int) -> None:
@@ -272,7 +240,7 @@ class StepRunner:
         source = torch.tensor([padded])
         self.tokens.copy_(source.pin_memory() if self.graphs.captures else source, non_blocking=True)
         self.buffers.position.fill_(position)
-        self._readers[GUESSED_ROWS, self.form]()
+        self._readers[GUESSED_ROWS, self.reading.form]()
 
     @torch.inference_mode()
     def take_row(self, row: int) -> None:
@@ -281,8 +249,7 @@ class StepRunner:
 
     def numbers(self) -> list[float]:
         """The record of the last draw; the device must be past it."""
-        values: list[float] = self._numbers.tolist()
-        return values
+        return self.drawing.numbers()
 
     @torch.inference_mode()
     def set_factors(self, factors: Sequence[float], form: Form, last: int) -> None:
@@ -293,22 +260,8 @@ class StepRunner:
             form: How they act from now on; :meth:`prepare` has to follow where it is another one.
             last: The place that a step may read again.
         """
-        self.form = form
-        values = (
-            [log_bias(each) for each in factors] if form[0] == "log-additive" else [f - 1.0 for f in factors]
-        )
-        row = torch.zeros(self.buffers.bucket)
-        row[: len(values)] = torch.tensor(values, dtype=torch.float32)
-        own = row[last : last + 1].clone()
-        if self.graphs.captures:
-            row, own = row.pin_memory(), own.pin_memory()
-        self.buffers.key_bias.zero_()
-        self._row().copy_(row, non_blocking=True)
-        self._own_bias.copy_(own, non_blocking=True)
-
-    def _row(self) -> Tensor:
-        """(bucket,) what acts on each key: a bias, or by how much its scores are scaled beyond 1."""
-        return self.buffers.key_bias if self.form[0] == "log-additive" else self.buffers.key_scale
+        own = self.reading.set_factors(factors, form, last, pinned=self.graphs.captures)
+        self.drawing.own_bias.copy_(own, non_blocking=True)
 
     def _grow(self, positions: int, rows: int) -> None:
         """Move to a larger bucket in mid-run; the step was checked before and is only captured anew."""
@@ -319,89 +272,13 @@ class StepRunner:
     def _capture_at_start(self, rows: int) -> None:
         with self._kept(0, rows), self._kept_logits():
             self.buffers.position.fill_(0)
-            self._readers[rows, self.form] = self.graphs.capture(lambda: self._read(rows))
-
-    @contextmanager
-    def _kept_draw(self) -> Iterator[None]:
-        """Captured by being done; what that changes is put back."""
-        controls = self.controls
-        assert controls is not None
-        tensors = (controls.whole, controls.seen, controls.counts, self.token, self._own_bias)
-        held = [tensor.clone() for tensor in tensors]
-        try:
-            yield
-        finally:
-            for tensor, copy in zip(tensors, held, strict=True):
-                tensor.copy_(copy)
-
-    # -- what is captured
+            self._readers[rows, self.reading.form] = self.graphs.capture(lambda: self._read(rows))
 
     def _read(self, rows: int) -> None:
-        buffers = self.buffers
-        with buffers.step(rows) as places:
-            if rows == 1:
-                self._row().index_copy_(0, buffers.position, self._own_bias)
-            arguments: dict[str, Any] = {"input_ids": self.token if rows == 1 else self.tokens}
-            if self._keeps:
-                arguments["logits_to_keep"] = rows
-            if self._positions:
-                arguments["position_ids"] = places[None]
-            mask = self._mask(places, buffers.key_bias)
-            with self._steered(mask, places):
-                output = self._model(
-                    attention_mask=mask, past_key_values=self.cache, use_cache=True, **arguments
-                )
-            if rows == 1:
-                self.logits.copy_(output.logits[0, -1])
-            else:
-                self.rows.copy_(output.logits[0, -rows:])
-
-    @contextmanager
-    def _steered(self, mask: Masks, places: Tensor) -> Iterator[None]:
-        """Within the block the forward pass feels the factors in the present form."""
-        mode, layers = self.form
-        if mode == "multiplicative":
-            with scaled_updates(self.cache, 1.0 + self.buffers.key_scale, layers):
-                yield
-        elif layers is not None:
-            neutral = self._mask(places, torch.zeros_like(self.buffers.key_bias))
-            self.buffers.uniform = False
-            try:
-                with masks_in_layers(self._model, mask, neutral, layers):
-                    yield
-            finally:
-                self.buffers.uniform = True
+        """What is captured."""
+        tokens = self.drawing.token if rows == 1 else self.tokens
+        logits = self.reading(tokens, self.drawing.own_bias)
+        if rows == 1:
+            self.logits.copy_(logits[-1])
         else:
-            yield
-
-    def _mask(self, places: Tensor, bias: Tensor) -> Masks:
-        """(1, 1, rows, bucket): what a layer may see, with the keys' biases; one for each kind of layer."""
-        assert self._columns is not None
-        queries, keys = places[:, None], self._columns[None]
-        bias, hidden = bias.to(self._dtype), torch.finfo(self._dtype).min
-        masks = {
-            kind: torch.where(
-                visible_keys(self._layout, kind, window, queries=queries, keys=keys), bias, hidden
-            )[None, None]
-            for kind, window in self._layout.windows
-        }
-        single = masks.get(None)
-        return single if single is not None else {str(kind): mask for kind, mask in masks.items()}
-
-    def _draw(self) -> None:
-        assert self.controls is not None
-        if self._draw_kernel is not None and self.record.count == COUNT:
-            record = self._draw_kernel.draw(self.logits, self.controls, self.token, self._own_bias)
-            self._numbers.copy_(record, non_blocking=True)
-            return
-        token, record, bias = sample(self.logits, self.controls, self.record.count)
-        self._numbers.copy_(record, non_blocking=True)
-        self.token[0].copy_(token)
-        self._own_bias.copy_(bias)
-        self._took(token)
-
-    def _took(self, token: Tensor) -> None:
-        assert self.controls is not None
-        self.controls.seen.index_fill_(0, token, True)
-        self.controls.counts.index_add_(0, token, self._one)
-        self.controls.whole[STEP:].add_(1)
+            self.rows.copy_(logits)

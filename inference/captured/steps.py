@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from inference.captured.controls import ControlBuffers, own_bias
-from inference.captured.runner import GUESSED_ROWS, PLAIN_FORM, Form, StepRunner
+from inference.captured.reading import PLAIN_FORM, Form
+from inference.captured.runner import GUESSED_ROWS, StepRunner
 from inference.generation.steps import RunState
 from inference.passes.attention_masks import checked_layers, mask_layout
 from inference.sampling import Draw, History, Sampler, check_controls
@@ -54,7 +55,6 @@ class CapturedSteps:
 
     @property
     def _controls(self) -> ControlBuffers:
-        assert self._runner.controls is not None
         return self._runner.controls
 
     @property

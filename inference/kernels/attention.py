@@ -63,9 +63,7 @@ class DecodeAttention:
     before its first capture.
     """
 
-    def __init__(
-        self, rule: AttentionRule, *, warps: int = 0, stages: int = 0, alone: int = 2, cluster: int = 1
-    ) -> None:
+    def __init__(self, rule: AttentionRule, *, warps: int = 0, stages: int = 0, alone: int = 2) -> None:
         """Choose how the work is laid out; zeros mean what fits the GPU best.
 
         Args:
@@ -73,12 +71,10 @@ class DecodeAttention:
             warps: Of a block; each takes 16 keys at a time.
             stages: How many of those are in flight.
             alone: How often one block goes over its keys before a second one is worth merging with.
-            cluster: Blocks that may merge in shared memory, at most.
         """
         self.rule = rule
         self._layout = (warps, stages)
         self._alone = alone
-        self._most_cluster = cluster
         self._scratch: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def __call__(
@@ -146,11 +142,9 @@ class DecodeAttention:
             cosine is not None and cosine.dtype == torch.float32,
             0 if q_norm is None else 1 + q_norm.one_plus,
             *self._layout,
-            self._cluster(tiles, q.device),
             q.device,
         )
         splits = min(_MOST_SPLITS, max(1, launch.resident // (heads.keys * tiles)))
-        splits -= splits % launch.cluster
         out = torch.empty((rows, heads.queries * heads.size), dtype=q.dtype, device=q.device)
         launch.kernel(
             out,
@@ -206,13 +200,6 @@ class DecodeAttention:
             and (factors is None or factors.dtype == torch.float32)
             and on_kernel(new.q, new.k, new.v, keys, values, *new.norm_weights())
         )
-
-    def _cluster(self, tiles: int, device: torch.device) -> int:
-        """Blocks in a cluster: those of a head, where each multiprocessor has one, are enough for one."""
-        if torch.cuda.get_device_capability(device)[0] not in (9, 10):
-            return 1
-        blocks = multiprocessors(device) // (self.rule.heads.keys * tiles)
-        return 1 << (max(1, min(self._most_cluster, blocks)).bit_length() - 1)
 
     def _memory(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Sums and statistics of each block (of 16 rows), and counters, which every launch leaves at 0."""

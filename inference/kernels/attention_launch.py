@@ -24,14 +24,12 @@ class Launch:
     Attributes:
         kernel: Compiled and loaded.
         warps: Of a block.
-        cluster: Blocks that are launched together; divides the splits.
         shared: Bytes of dynamic shared memory of a block.
         resident: Blocks that fill the GPU.
     """
 
     kernel: Kernel
     warps: int
-    cluster: int
     shared: int
     resident: int
 
@@ -49,7 +47,6 @@ def launch_of(
     norm: int,
     warps: int,
     stages: int,
-    cluster: int,
     device: torch.device,
 ) -> Launch:
     """The kernel for these compile-time numbers; zero warps and stages mean what fits the GPU best."""
@@ -67,7 +64,6 @@ def launch_of(
         "FACTORS": factors,
         "ROTARY": rotated,
         "PAIRED": paired,
-        "CLUSTER": cluster,
         "TABLE_FLOAT": wide_table,
         "NORM": norm,
     }
@@ -78,7 +74,6 @@ def launch_of(
     return Launch(
         kernel=kernel,
         warps=warps,
-        cluster=cluster,
         shared=shared,
         resident=min(max(1, blocks), MOST_BLOCKS) * multiprocessors(device),
     )

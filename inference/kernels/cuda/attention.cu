@@ -4,14 +4,13 @@
 // The queries of all heads that share a key head, times the rows, are packed into one tile of at most 16 rows of
 // a tensor-core product, so each key and value is read once (rows * GROUP > 16: once a tile, the second time
 // from the L2 cache). Each warp has its own keys, copied asynchronously STAGES deep, and its own softmax; the
-// warps of a block are merged in shared memory; the blocks of a head in each other's shared memory where they are a
-// cluster (compute capability 9.0), else by the last of them to finish.
+// warps of a block are merged in shared memory, the blocks of a head by the last of them to finish.
 //
 // Compiled for BFLOAT16, HEAD (size, a multiple of 16), GROUP (queries a key head), WARPS, STAGES,
-// TILE_ROWS (8 or 16), CLUSTER (blocks, 1: none), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers
-// of a head are rotated), PAIRED (0: halves are rotated against each other, 1: neighbours), NORM (0 none, 1 Llama's
+// TILE_ROWS (8 or 16), MASK (0 none, 1 bytes, 2 the 16-bit type, 3 float), FACTORS (0 or 1), ROTARY (how many numbers of
+// a head are rotated), PAIRED (0: halves are rotated against each other, 1: neighbours), NORM (0 none, 1 Llama's
 // rounding, 2 Gemma's 1 + weight), TABLE_FLOAT (type of the tables).
-// Grid: x = splits * tiles (split fastest; CLUSTER divides the splits), y = key heads.
+// Grid: x = splits * tiles (split fastest), y = key heads.
 
 #define STEP 16                      // keys of a warp's step
 #define PITCH (HEAD + 8)             // a row in shared memory: 16 bytes more, so that no two of eight share a bank
@@ -82,7 +81,7 @@ __device__ __forceinline__ void fetch(u16* stage, const u16* keys, const u16* va
     }
 }
 
-extern "C" __global__ void CLUSTERED __launch_bounds__(32 * WARPS)
+extern "C" __global__ void __launch_bounds__(32 * WARPS)
 decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table_type* cosine,
                  const table_type* sine, const u16* q_weight, const u16* k_weight, u16* keys, u16* values,
                  const long long* position_at, const mask_type* mask, const float* factors, float* partial,
@@ -93,9 +92,6 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     __shared__ __align__(8) float scratch[WARPS][HEAD];
     __shared__ float warp_maximum[WARPS][TILE_ROWS], warp_total[WARPS][TILE_ROWS];
     __shared__ u32 order;
-#if CLUSTER > 1
-    __shared__ float2 own_statistics[TILE_ROWS];
-#endif
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int splits = gridDim.x / tiles, tile = blockIdx.x / splits, split = blockIdx.x % splits, head = blockIdx.y;
 
@@ -291,9 +287,6 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
 
     const int filled = min(TILE_ROWS, rows * GROUP - tile * TILE_ROWS);
     const int problem = head * tiles + tile, pieces = filled * HEAD / 4;
-#if CLUSTER > 1
-    float* own = gathered + WARPS * TILE_ROWS * RESULT_PITCH;
-#endif
     partial += (u64)problem * splits * TILE_ROWS * HEAD;
     statistics += (u64)problem * splits * TILE_ROWS * 2;
     for (int i = threadIdx.x; i < pieces; i += 32 * WARPS) {
@@ -313,11 +306,6 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
         }
         if (active == 1) {
             store_result(out, tile * TILE_ROWS + row, head, column, merged, sum);
-#if CLUSTER > 1
-        } else if (active <= CLUSTER) {
-            *reinterpret_cast<float4*>(own + row * HEAD + column) = merged;
-            if (column == 0) own_statistics[row] = make_float2(best, sum);
-#endif
         } else {
             __stcg(reinterpret_cast<float4*>(partial + (split * TILE_ROWS + row) * HEAD + column), merged);
             if (column == 0)
@@ -326,14 +314,6 @@ decode_attention(u16* out, const u16* q, const u16* k, const u16* v, const table
     }
     if (active == 1) return;
 
-#if CLUSTER > 1
-    if (active <= CLUSTER) {  // all of them are in the first cluster
-        cluster_barrier();
-        merge_in_cluster(out, own, own_statistics, split, active, pieces, tile, head);
-        cluster_barrier();  // nobody leaves while its memory is read
-        return;
-    }
-#endif
     // Merge the blocks of this head: the last to arrive does it. The counter wraps to 0 for the next launch.
     __syncthreads();
     if (threadIdx.x == 0) {

@@ -345,11 +345,11 @@ class TestFailures:
     def test_a_step_that_computes_something_else_is_not_taken(
         self, both: Both, run: Run, generating: Generating, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from inference.captured.runner import StepRunner
+        from inference.captured.reading import StepReading
 
-        plain_mask = StepRunner._mask
+        plain_mask = StepReading._mask
         monkeypatch.setattr(
-            StepRunner, "_mask", lambda self, places, bias: plain_mask(self, places - 3, bias)
+            StepReading, "_mask", lambda self, places, bias: plain_mask(self, places - 3, bias)
         )
         events = run(both[1], generating(prompt=PROMPT))
         assert isinstance(events[-1], Finished)

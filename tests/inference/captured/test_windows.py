@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 import transformers
 
+from inference.captured.capturable import why_not
 from inference.events import (
     AttentionControl,
     Event,
@@ -137,3 +139,18 @@ def test_models_that_make_their_masks_themselves_say_so(
     end = finished(run(session, generating(prompt=PROMPT, max_new_tokens=4)))
     assert end.path == "plain"
     assert "masks" in end.path_reason
+
+
+def test_keys_that_would_not_fit_on_the_gpu_are_forgotten_as_before(
+    models: dict[str, Any], as_loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = as_loaded(model_of("Gemma2", models))
+    loaded = replace(
+        loaded,
+        device=torch.device("cuda", 0),
+        info=replace(loaded.info, kv_bytes_per_token=1000),
+        context_length=100_000,
+    )
+    for free, reason in ((2e8, False), (1e8, True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (int(free), int(1e9)))
+        assert ("shorter context" in why_not(loaded)) == reason

@@ -178,13 +178,12 @@ HEADS = [
 
 @dtypes
 @pytest.mark.parametrize("heads", HEADS, ids=str)
-@pytest.mark.parametrize("cluster", [1, 8])
-def test_attention_at_every_length(dtype: torch.dtype, heads: Heads, cluster: int) -> None:
+def test_attention_at_every_length(dtype: torch.dtype, heads: Heads) -> None:
     capacity = 4096 + 8
     keys, values = (numbers(heads.keys, capacity, heads.size, dtype=dtype, seed=seed) for seed in (1, 2))
     bias = torch.rand(capacity, device="cuda") * 4 - 3
     bias[::7] = -1e4
-    attend = DecodeAttention(AttentionRule(heads=heads, scale=heads.size**-0.5), cluster=cluster)
+    attend = DecodeAttention(AttentionRule(heads=heads, scale=heads.size**-0.5))
     for length, rows in itertools.chain(
         zip([1, 2, 15, 16, 17, 63, 64, 65, 127, 129, 640, 1000, 2047, 4096], itertools.repeat(1)),
         [(2, 2), (5, 5), (70, 3), (513, 8), (4100, 8)],
