@@ -56,7 +56,7 @@ class DraftChoice(QWidget):
 
     def _show(self) -> None:
         loaded, draft = self._model.loaded, self._model.draft
-        self.setVisible(loaded is not None)
+        self.setVisible(loaded is not None and loaded.info.remote is None)
         if loaded is None:
             return
         with QSignalBlocker(self.box):

@@ -83,7 +83,7 @@ class ModelCard(QWidget):
         self.load = QPushButton("Load")
         self.unload = QPushButton("Unload")
         self.template = QPushButton("Chat template …")
-        self.edit_server = QPushButton("Edit the server …")
+        self.edit_server = QPushButton("Edit …")
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.draft = DraftChoice(model, theme)
@@ -135,6 +135,8 @@ class ModelCard(QWidget):
         self.cancel.setObjectName("cancelLoadButton")
         self.template.setObjectName("showTemplateButton")
         self.edit_server.setObjectName("editServer")
+        self.edit_server.setAccessibleName("Edit the server")
+        self.edit_server.setToolTip("Address, key and model of this server")
         self.bar.setObjectName("loadProgress")
         self.bar.setAccessibleName("Progress of loading")
         self.bar.setTextVisible(False)
@@ -200,6 +202,7 @@ class ModelCard(QWidget):
         choice, inspection, fault = self._model.choice, self._model.inspection, self._model.inspection_fault
         server = choice is not None and choice.model.startswith("openai:")
         self.edit_server.setVisible(server)
+        self.template.setVisible(not server)
         self.load.setText("Connect" if server else "Load")
         self._options.setVisible(choice is not None and fault is None and not server)
         self.fit.setVisible(inspection is not None and not server)
@@ -272,7 +275,8 @@ class ModelCard(QWidget):
         if info is None:
             return
         for number, (title, fact) in enumerate(_facts(info)):
-            row, column = divmod(number, 2)
+            # Addresses are long.
+            row, column = divmod(number, 1 if info.remote is not None else 2)
             label = Ink(title, self._theme, tone="muted", size=CAPTION)
             value = QLabel(fact)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -300,6 +304,9 @@ class ModelCard(QWidget):
     def _show_loaded(self, loaded: ModelLoaded | None) -> None:
         self.unload.setEnabled(loaded is not None and self._model.loading is None)
         self.template.setEnabled(loaded is not None and loaded.info.remote is None)
+        inspection = self._model.inspection
+        if inspection is not None and inspection.info.remote is not None:
+            self._show_facts(self._known(inspection.info))
         if self._model.loading is not None:
             return
         self._loaded.setVisible(loaded is not None)

@@ -131,7 +131,6 @@ class ModelList(QWidget):
         for text, name, signal in (
             ("Open a folder…", "openModelFolder", self.open_folder_requested),
             ("Open a GGUF file…", "openModelFile", self.open_file_requested),
-            ("Add a server…", "addServer", self.add_server_requested),
         ):
             button = QPushButton(text)
             button.setObjectName(name)
@@ -139,6 +138,11 @@ class ModelList(QWidget):
             opening.addWidget(button)
         opening.addStretch(1)
         column.addLayout(opening)
+        add = QPushButton("Add a server…")
+        add.setObjectName("addServer")
+        add.setToolTip("A model that runs elsewhere, behind an OpenAI-compatible API.")
+        add.clicked.connect(self.add_server_requested)
+        column.addWidget(add, 0, Qt.AlignmentFlag.AlignLeft)
         asking = QHBoxLayout()
         asking.addWidget(self.repo, 1)
         asking.addWidget(self.download)

@@ -22,7 +22,7 @@ from views.panel_parts import Ink, note
 from views.sheet import Sheet
 from views.theme import GRID, Theme
 
-_WIDTH, _HEIGHT = 150 * GRID, 118 * GRID
+_WIDTH, _HEIGHT = 150 * GRID, 126 * GRID
 _KINDS: Final[dict[str, str]] = {
     "vllm": "vLLM",
     "llama.cpp": "llama.cpp server",
@@ -36,7 +36,7 @@ _KINDS: Final[dict[str, str]] = {
 assert set(_KINDS) == set(get_args(ServerKind))
 _SECONDS: Final = (
     ("connect_seconds", "to connect", 1.0, "How long to wait until the server answers at all."),
-    ("first_seconds", "to the first word", 1.0, "How long it may read the prompt."),
+    ("first_seconds", "to begin", 1.0, "How long it may read the prompt."),
     ("pause_seconds", "between words", 1.0, "How long it may pause in the middle of a reply."),
 )
 
@@ -144,6 +144,8 @@ class ServerSheet(Sheet):
             box.setToolTip(tip)
             box.setDecimals(0)
             box.setRange(least, 3600.0)
+            box.lineEdit().setTextMargins(GRID, 0, GRID, 0)
+            box.setFixedWidth(self.fontMetrics().horizontalAdvance("3600") + 8 * GRID)
             self.seconds[name] = box
             row.addWidget(box)
             row.addWidget(QLabel(words))

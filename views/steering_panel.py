@@ -172,6 +172,8 @@ class SteeringPanel(ScrollPage):
             "words below go before you write, or choose a model on this machine."
         )
         self._server_note.setVisible(self._on_server)
+        for part in (self.mode, self.whole, self.layers, self.related, self.cosine, self.unsure, self.nats):
+            part.setEnabled(not self._on_server)
         self._show_selected()
         self._show_run()
 

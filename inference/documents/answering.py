@@ -26,6 +26,7 @@ from inference.events import (
     SourcesChosen,
     Token,
 )
+from inference.remote.counting import UNKNOWN_CONTEXT, Estimate
 from inference.running import RunHandle
 
 if TYPE_CHECKING:
@@ -47,18 +48,18 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
     Raises:
         NoModelLoaded: There is no model to answer.
     """
-    loaded = session.require_engine().loaded
+    tokenizer, context_length = _measures(session)
     began = time.perf_counter()
     question = standalone_question(session, request, handle)
     if question != request.question:
         yield QuestionRewritten(run_id=request.run_id, asked=request.question, question=question)
     handle.check()
     retrieved = retrieve(library, question, limit=_SPARE * request.limit, rerank=True, files=request.files)
-    budget = request.token_budget or round(_BUDGET_SHARE * loaded.context_length)
+    budget = request.token_budget or round(_BUDGET_SHARE * context_length)
     if retrieved.found or request.answer_anyway:
         near = [hit for hit in retrieved.hits if hit.score >= _WORTH_READING * retrieved.hits[0].score]
         far = [hit for hit in retrieved.hits if hit not in near]
-        sources, left_out, tokens = pack(near, loaded.tokenizer, limit=request.limit, budget=budget)
+        sources, left_out, tokens = pack(near, tokenizer, limit=request.limit, budget=budget)
         left_out = (*left_out, *far)
     else:
         sources, left_out, tokens = (), retrieved.hits, 0
@@ -99,8 +100,20 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
     yield ending
 
 
+def _measures(session: Session) -> tuple[PreTrainedTokenizerBase | Estimate, int]:
+    """What counts the model's tokens, and how many its context holds; a server keeps its tokenizer to itself.
+
+    Raises:
+        NoModelLoaded: There is no model.
+    """
+    if session.remote is not None:
+        return Estimate(), session.remote.context_length or UNKNOWN_CONTEXT
+    loaded = session.require_engine().loaded
+    return loaded.tokenizer, loaded.context_length
+
+
 def pack(
-    hits: Sequence[Source], tokenizer: PreTrainedTokenizerBase, *, limit: int, budget: int
+    hits: Sequence[Source], tokenizer: PreTrainedTokenizerBase | Estimate, *, limit: int, budget: int
 ) -> tuple[tuple[Source, ...], tuple[Source, ...], int]:
     """Number the best hits that fit.
 
