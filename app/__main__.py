@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         if tour is None:
             print(f"{problem} The tour runs offscreen instead, into {instead}/.")
             tour = instead
+    if options.safe_mode:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     from app.running import run, run_tour
 
     if tour is not None:
@@ -94,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         "paths", nargs="*", metavar="PATH", help="a model's folder, a GGUF file or documents to open"
     )
     parser.add_argument("--profile", metavar="DIR", help="keep conversations, settings and logs in DIR")
-    parser.add_argument("--safe-mode", action="store_true", help="start without the last layout and model")
+    parser.add_argument(
+        "--safe-mode",
+        action="store_true",
+        help="start with default settings, without a GPU and the last model",
+    )
     parser.add_argument(
         "--tour", metavar="DIR", help="visit every part; write screenshots and tour.json to DIR"
     )

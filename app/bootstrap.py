@@ -46,7 +46,7 @@ from app.instance import Instance
 from app.keys import KeyStore
 from app.newer import is_newer
 from app.profile import Profile, hub_cache
-from app.settings import SettingsFile
+from app.settings import Remembered, SettingsFile
 from app.shell import Shell
 from app.view_models import ViewModels
 from app.warming import Warming
@@ -68,7 +68,7 @@ class Options:
     Attributes:
         profile: Where it keeps its things.
         paths: Models and documents to open.
-        safe_mode: Neither restore the layout nor load the last model.
+        safe_mode: Default settings, which are not written; neither the last layout nor the last model.
         make_engine: Makes the session that loads and generates.
         make_librarian: Makes the sessions for catalogs and downloads.
         make_documents: Makes the sessions that read and search documents.
@@ -109,8 +109,10 @@ class App(QObject):
         # What is read of a newer profile is not added to.
         self._apart = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) if newer else None
         self._keys = KeyStore(options.profile.keys_file, self.faults.report, read_only=second)
-        self._file = SettingsFile(options.profile.settings_file, self.faults.report, read_only=read_only)
-        remembered = self._file.load()
+        self._file = SettingsFile(
+            options.profile.settings_file, self.faults.report, read_only=read_only or options.safe_mode
+        )
+        remembered = Remembered() if options.safe_mode else self._file.load()
         self.models = ViewModels.make(remembered, faults)
         self.models.settings.update(
             data_folder=str(options.profile.data),
@@ -395,6 +397,10 @@ class App(QObject):
             )
         if self._newer:
             self.newer.offer()
+        if self.options.safe_mode:
+            self.shell.tell(
+                "Safe mode: default settings, no GPU, no model loaded. Changed settings are not kept."
+            )
         self.crashes.offer()
         self.monitor.start()
         self.conversations.load()

@@ -171,6 +171,19 @@ def test_safe_mode_loads_no_model_and_restores_no_layout(start: Start, fake_sess
     assert fake_session.of(LoadRequest) == []
 
 
+def test_safe_mode_has_the_default_settings_and_leaves_the_users_alone(start: Start, qtbot: Any) -> None:
+    first = start()
+    first.models.settings.update(theme="dark")
+    first.widgets.window.close()
+    kept = first.options.profile.settings_file.read_text()
+    second = start(safe_mode=True, wait=False)
+    assert not second.theme.dark
+    second.models.settings.update(candidates=3)
+    second.widgets.window.close()
+    assert first.options.profile.settings_file.read_text() == kept
+    assert start().theme.dark
+
+
 def test_an_interrupted_reply_is_offered_at_the_next_start(
     start: Start, fake_session: Any, qtbot: Any, tmp_path: Path
 ) -> None:
