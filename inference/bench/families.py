@@ -3,11 +3,14 @@
 Models have random weights and the same width, depth and vocabulary; each round decodes with every family in
 turn, so that a busy machine slows all of them. One line a family: tokens a second, the ratio to the Llama by
 the clock and by the processor's time, and the latter per parameter, as no two families have exactly as many.
+``bare_ratio`` is against the model's own forward in a plain loop (greedy, transformers' cache, nothing else):
+what is below 1 there is this program's, and what a family lacks beyond it is transformers' own.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import statistics
 import time
 from dataclasses import dataclass
@@ -71,11 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(dict.fromkeys([_REFERENCE, *arguments.family]))
     sessions = {name: _session(name, arguments) for name in names}
     runs: dict[str, list[_Run]] = {name: [] for name in names}
+    bares: dict[str, list[_Run]] = {name: [] for name in names}
     for number in range(arguments.rounds + 1):
         for name, session in sessions.items():
-            measured = _decode(session, arguments)
+            measured, bare = _decode(session, arguments), _decode_bare(session, arguments)
             if number:  # the first round warms up
                 runs[name].append(measured)
+                bares[name].append(bare)
     reference = sessions[_REFERENCE].require_engine().loaded.info.parameters
     for name in names:
         parameters = sessions[name].require_engine().loaded.info.parameters
@@ -93,16 +98,48 @@ def run(arguments: argparse.Namespace) -> int:
                 "ratio": round(statistics.median(base.wall / own.wall for base, own in pairs), 3),
                 "cpu_ratio": round(cpu, 3),
                 "cpu_ratio_per_parameter": round(cpu * parameters / reference, 3),
+                "bare_ratio": round(
+                    statistics.median(
+                        bare.cpu / own.cpu for bare, own in zip(bares[name], runs[name], strict=True)
+                    ),
+                    3,
+                ),
             }
         )
     return 0
+
+
+def _decode_bare(session: Session, arguments: argparse.Namespace) -> _Run:
+    """Time of as many tokens from the model itself."""
+    import torch
+
+    model: Any = session.require_engine().loaded.model
+    ids = torch.tensor([_prompt(arguments)], device=model.device)
+    named = "past_key_values" if "past_key_values" in inspect.signature(model.forward).parameters else None
+    wall = cpu = 0.0
+    with torch.inference_mode():
+        output = model(input_ids=ids, use_cache=True)
+        for number in range(arguments.new_tokens + 1):
+            if number == 1:
+                wall, cpu = time.perf_counter(), time.process_time()
+            last = output.logits[:, -1:].argmax(-1)
+            int(last)
+            if named is not None:
+                output = model(input_ids=last, past_key_values=output.past_key_values, use_cache=True)
+            else:
+                output = model(input_ids=last, cache_params=output.cache_params, use_cache=True)
+    return _Run(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _prompt(arguments: argparse.Namespace) -> tuple[int, ...]:
+    return tuple(300 + 7 * place % 5000 for place in range(arguments.prompt_tokens))
 
 
 def _decode(session: Session, arguments: argparse.Namespace) -> _Run:
     """Time of the tokens after the first."""
     engine = session.require_engine()
     engine.prefix = None
-    ids = tuple(300 + 7 * place % 5000 for place in range(arguments.prompt_tokens))
+    ids = _prompt(arguments)
     controls = SamplingControls(temperature=0.7, seed=1, max_new_tokens=arguments.new_tokens + 1)
     request = GenerateRequest(run_id=new_run_id(), prompt="", reply_ids=ids, controls=controls)
     wall = cpu = 0.0

@@ -19,3 +19,4 @@ def test_each_family_is_measured_against_the_llama_of_the_same_run(
     assert (llama["family"], llama["ratio"], llama["cpu_ratio_per_parameter"]) == ("llama", 1.0, 1.0)
     assert other["family"] == "gpt2"
     assert other["tokens_per_second"] > 0
+    assert other["bare_ratio"] > 0
