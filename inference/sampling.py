@@ -163,6 +163,8 @@ class Sampler:
             after = shaped.at(tokens)
         raw = logits[tokens] - total
         heated = after[0] if shaped.heated is None else shaped.heated(penalized[tokens]).exp()
+        if self.controls.top_k == 0 and shaped.heated is not None:
+            after[0] = heated  # a candidate that was penalized out of the window was not cut by top-k
         before = [raw.exp(), (penalized[tokens] - penalized_total).exp(), heated]
         summary = torch.stack([_entropy(logits, total), *shaped.removed])
         values = torch.cat([summary, raw, *before, *after]).tolist()

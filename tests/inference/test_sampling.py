@@ -282,6 +282,15 @@ class TestRecord:
         assert stages["min-p"][0] == pytest.approx([1, 0, 0, 0])
         assert stages["min-p"][1] == pytest.approx(9 / 25)
 
+    def test_top_k_that_is_off_takes_nothing_from_a_penalized_candidate(self) -> None:
+        logits = torch.linspace(2.0, 0.0, 4000)
+        logits[:3] += 10.0
+        step = draw(logits, candidates=3, top_p=0.5, logit_bias=((0, -11.0),))
+        stages = {name: probs for name, probs, _ in step.stages}
+        assert stages["top-k"] == stages["temperature"]
+        assert stages["top-k"][0] > 0.0
+        assert stages["top-p"][0] == 0.0
+
     @settings(max_examples=60, deadline=None)
     @given(LOGITS, st.fixed_dictionaries(CONTROLS), st.integers(0, 40))
     def test_every_stage_is_part_of_a_distribution(
