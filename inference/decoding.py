@@ -37,6 +37,7 @@ from inference.generation.control_changes import changes_between
 from inference.generation.drafting import Draft, FirstOf
 from inference.generation.healing import Healing, tokens_to_take_back
 from inference.generation.lookup import Guesser, Lookup
+from inference.generation.pacing import Paced, least_right
 from inference.generation.prefix import PositionScore
 from inference.generation.random_stream import RandomStream
 from inference.generation.step_choice import steps_for
@@ -163,11 +164,15 @@ class _Generation:
         steps, self.path_reason = steps_for(self.engine, self.state, logits)
         return steps
 
-    def _guesser(self) -> Guesser | None:
-        """Who guesses ahead: the text's own words first, where both are asked for."""
+    def _guesser(self) -> Paced | None:
+        """Who guesses ahead, where that pays: the text's own words first, where both are asked for."""
         lookup = Lookup(self.prompt.ids) if self.request.prompt_lookup else None
         found: list[Guesser] = [each for each in (lookup, self.draft) if each is not None]
-        return FirstOf(found) if len(found) > 1 else next(iter(found), None)
+        if not found:
+            return None
+        loaded = self.engine.loaded
+        share = None if self.draft is None else self.draft.weight_bytes() / max(1, loaded.weight_bytes())
+        return Paced(FirstOf(found), least_right(draft_share=share, on_gpu=loaded.device.type == "cuda"))
 
     def _decode(self, logits: Tensor) -> Generator[Event, None, str]:
         """One token a step until something ends the reply; returns what did."""

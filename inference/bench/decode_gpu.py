@@ -167,13 +167,15 @@ def prefill_seconds(session: Session, ids: list[int], arguments: argparse.Namesp
 
 
 def _device_times(engine: Engine, count: int = 50) -> dict[str, float]:
-    """Milliseconds that the device needs to read a token and to draw one, back to back."""
+    """Milliseconds that the device needs to read a token, to draw one, and to read some with guesses."""
     import torch
+
+    from inference.captured.runner import GUESSED_ROWS
 
     runner = engine.runner
     assert runner is not None
     event: Any = torch.cuda.Event
-    start, middle, end = (event(enable_timing=True) for _ in range(3))
+    start, middle, end, last = (event(enable_timing=True) for _ in range(4))
     assert engine.prefix is not None
     position = len(engine.prefix.ids)
     torch.cuda.synchronize()
@@ -185,9 +187,18 @@ def _device_times(engine: Engine, count: int = 50) -> dict[str, float]:
         runner.draw()
     end.record()
     torch.cuda.synchronize()
+    drawing = round(middle.elapsed_time(end) / count, 4)
+    runner.prepare(engine.prefix.ids, GUESSED_ROWS)
+    torch.cuda.synchronize()
+    end.record()
+    for _ in range(count):
+        runner.read_rows([1], position)
+    last.record()
+    torch.cuda.synchronize()
     return {
         "read": round(start.elapsed_time(middle) / count, 4),
-        "draw": round(middle.elapsed_time(end) / count, 4),
+        "draw": drawing,
+        f"read {GUESSED_ROWS} rows": round(end.elapsed_time(last) / count, 4),
     }
 
 

@@ -43,6 +43,10 @@ class Draft:
         self._steps: Steps | None = None
         self._agreed = 0
 
+    def weight_bytes(self) -> int:
+        """What a step of the draft model reads."""
+        return self._engine.loaded.weight_bytes()
+
     def add(self, token: int) -> None:
         """The text has grown by a token."""
         self._known.append(token)

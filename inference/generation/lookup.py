@@ -53,7 +53,11 @@ class Lookup:
         for length in range(min(_LONGEST, len(self._ids)), _SHORTEST - 1, -1):
             place = self._continued.get(tuple(self._ids[len(self._ids) - length :]))
             if place is not None:
-                return self._ids[place : place + count]
+                found = self._ids[place : place + count]
+                repeated = len(self._ids) - place
+                while len(found) < count:  # what repeats itself goes on to
+                    found.append(found[len(found) - repeated])
+                return found
         return []
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from inference.engine import Reading
 from inference.events import SamplingControls
-from inference.generation.lookup import Ahead, Guesser, can_take_back
+from inference.generation.lookup import Ahead, can_take_back
+from inference.generation.pacing import Paced
 from inference.generation.random_stream import RandomStream
 from inference.sampling import Draw, History, Sampler
 
@@ -42,13 +43,17 @@ class RunState:
     stream: RandomStream
     candidates: int
     context_length: int
-    lookup: Guesser | None
+    lookup: Paced | None
     guessed: int = 0
 
     @property
     def guesses(self) -> bool:
-        """Whether guesses may be tried: not where a key's factor depends on the draw before it."""
-        return self.lookup is not None and self.controls.steering.entropy_threshold is None
+        """Whether guesses may be tried: not where a key's factor depends on the draw before it, nor while
+        they don't pay.
+        """
+        if self.lookup is None or self.lookup.resting:
+            return False
+        return self.controls.steering.entropy_threshold is None
 
 
 class Steps(Protocol):
