@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,18 +18,51 @@ from inference.running import new_run_id
 from inference.session import Session
 
 
-def measure(library: Library, questions_file: Path, model: str) -> Iterator[dict[str, Any]]:
-    """Two lines: sources by search, and sources from the right page, to tell finding from reading."""
+def measure(
+    library: Library, questions_file: Path, model: str, *, sample: int = 0, kept: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """Two lines: sources by search, and sources from the right page, to tell finding from reading.
+
+    Args:
+        library: Holds the documents.
+        questions_file: The questions.
+        model: Answers them.
+        sample: So many questions, spread over all of them; 0: all.
+        kept: What is found is written here, a line for each question; what stands here is not asked again.
+    """
     questions = read_questions(questions_file)
+    if 0 < sample < len(questions):
+        questions = [questions[number * len(questions) // sample] for number in range(sample)]
     session = Session()
     session.libraries = Libraries()
     session.libraries.adopt(library)
     for _ in run_events(session, LoadRequest(run_id=new_run_id(), model=model)):
         pass
-    found = [_ask(session, library, one) for one in questions]
-    yield _line("sources by search", questions, found)
-    given = [_read(session, library, one) for one in questions]
-    yield _line("the right page given", questions, given)
+    for name, way in (("sources by search", _ask), ("the right page given", _read)):
+        known = _known(kept, name)
+        found = []
+        for one in questions:
+            result = known.get(one.question)
+            if result is None:
+                result = _judged(one, way(session, library, one))
+                _keep(kept, name, one, result)
+            found.append(result)
+        yield _line(name, found)
+
+
+def _known(kept: Path | None, sources: str) -> dict[str, dict[str, bool]]:
+    """What an earlier run has found, by question."""
+    if kept is None or not kept.is_file():
+        return {}
+    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    return {row["question"]: row["result"] for row in rows if row["sources"] == sources}
+
+
+def _keep(kept: Path | None, sources: str, question: Question, result: dict[str, bool]) -> None:
+    if kept is not None:
+        row = {"sources": sources, "question": question.question, "result": result}
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _ask(session: Session, library: Library, question: Question) -> Answer | None:
@@ -58,19 +92,18 @@ def _generate(session: Session, request: GenerateRequest) -> str:
     return "".join(event.text for event in events if isinstance(event, Token))
 
 
-def _line(sources: str, questions: Sequence[Question], answers: Sequence[Answer | None]) -> dict[str, Any]:
-    pairs = list(zip(questions, answers, strict=True))
-    right = [answer is not None and contains(answer.text, one.answer) for one, answer in pairs]
-    cited = [answer is not None and _cites_page(answer.sources, one) for one, answer in pairs]
-    refused = [answer is None or not answer.found for _, answer in pairs]
+def _judged(question: Question, answer: Answer | None) -> dict[str, bool]:
     return {
-        "figure": "answers",
-        "sources": sources,
-        "questions": len(pairs),
-        "contain the answer": round(sum(right) / len(pairs), 3),
-        "cite the right page": round(sum(cited) / len(pairs), 3),
-        "say it is not there": round(sum(refused) / len(pairs), 3),
+        "contain the answer": answer is not None and contains(answer.text, question.answer),
+        "cite the right page": answer is not None and _cites_page(answer.sources, question),
+        "mark the answer": answer is not None and _marks_answer(answer.sources, question),
+        "say it is not there": answer is None or not answer.found,
     }
+
+
+def _line(sources: str, results: Sequence[dict[str, bool]]) -> dict[str, Any]:
+    shares = {name: round(sum(result[name] for result in results) / len(results), 3) for name in results[0]}
+    return {"figure": "answers", "sources": sources, "questions": len(results), **shares}
 
 
 def contains(text: str, answer: str) -> bool:
@@ -85,3 +118,12 @@ def _plain(text: str) -> str:
 def _cites_page(sources: Sequence[Source], question: Question) -> bool:
     cited = [source for source in sources if source.cited]
     return any(Path(one.file).name == question.file and one.page == question.page for one in cited)
+
+
+def _marks_answer(sources: Sequence[Source], question: Question) -> bool:
+    """Whether the answer stands in what is marked of a source that is cited, or that is nearest."""
+    return any(
+        contains(one.marked, question.answer) and one.page == question.page
+        for one in sources
+        if Path(one.file).name == question.file
+    )

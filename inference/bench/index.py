@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--library", metavar="DIR", help="keep the library here, and use it again")
     parser.add_argument("--password", action="append", default=[], metavar="FILE=PASSWORD")
     parser.add_argument("--answers", action="store_true", help="with --quality, also let the model answer")
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="with --answers: so many questions"
+    )
+    parser.add_argument("--kept", metavar="FILE", help="with --answers: go on where a run was broken off")
     parser.add_argument("--model", default="builtin", help="the model for --answers")
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads of the embedder")
     parser.add_argument(
@@ -68,6 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
             for line in index_quality.measure(library, Path(arguments.documents), Path(arguments.quality)):
                 print_json(line)
             if arguments.answers:
-                for line in answer_quality.measure(library, Path(arguments.quality), arguments.model):
+                lines = answer_quality.measure(
+                    library,
+                    Path(arguments.quality),
+                    arguments.model,
+                    sample=arguments.sample,
+                    kept=Path(arguments.kept) if arguments.kept else None,
+                )
+                for line in lines:
                     print_json(line)
     return 0

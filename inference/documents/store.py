@@ -14,7 +14,7 @@ from typing import Any
 
 from inference.documents.embedding import Vectors
 from inference.documents.records import Record
-from inference.errors import DiskFull, InferenceError
+from inference.errors import DiskFull, InferenceError, UnreadableFile
 
 TABLE = "passages"
 _ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
@@ -65,7 +65,6 @@ class PassageStore:
         self._uri = uri
         self._dimensions = dimensions
         self._name = table
-        self._db = lancedb.connect(uri)
         self._schema = pa.schema(
             [
                 pa.field("document", pa.string()),
@@ -82,9 +81,15 @@ class PassageStore:
                 pa.field("vector", pa.list_(pa.float32(), dimensions)),
             ]
         )
-        self._table: Any = self._db.create_table(table, schema=self._schema, exist_ok=True)
-        if not self._indices():
-            self._index_terms()
+        try:
+            self._db = lancedb.connect(uri)
+            self._table: Any = self._db.create_table(table, schema=self._schema, exist_ok=True)
+            if not self._indices():
+                self._index_terms()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UnreadableFile(
+                f"The library's passages can't be reached at {uri}.", hint=_hint(uri), details=repr(error)
+            ) from error
 
     def drop(self) -> None:
         """Delete the table."""
@@ -243,6 +248,18 @@ def _quoted(document: str) -> str:
     if not re.fullmatch(r"[0-9a-z-]+", document):
         raise ValueError(f"{document!r} is no name of a document")
     return f"'{document}'"
+
+
+def _hint(uri: str) -> str:
+    """What to look at when a place can't be reached."""
+    if uri.startswith("db://"):
+        return "Set LANCEDB_API_KEY to the server's key, and check the address and the network."
+    if "://" in uri:
+        return (
+            "Check the address, the network, and that the store's credentials are in the environment (for "
+            "S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION)."
+        )
+    return "Check that the folder is there, can be written and is not full."
 
 
 def tidy_apart(uri: str, dimensions: int, table: str, check: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ searchable.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import random
 import signal
@@ -23,7 +24,7 @@ from inference.documents.readers.document import NO_TEXT_LAYER, NOTHING_RECOGNIS
 from inference.documents.records import Record
 from inference.documents.retrieval import retrieve
 from inference.documents.terms import terms
-from inference.errors import InvalidRequest, ModelNotFound, RunCancelled
+from inference.errors import InvalidRequest, ModelNotFound, RunCancelled, UnreadableFile
 from inference.events import DocumentIndexed, IndexProgress, IndexRequest, LibraryOpened
 from inference.running import RunHandle
 from inference.session import Session
@@ -297,3 +298,67 @@ def _check_what_is_left(libraries: Libraries, folder: Path, done: set[str]) -> s
         assert hit.file in rows, "only whole documents are searchable"
     libraries.close()
     return set(rows)
+
+
+@pytest.mark.parametrize("place", ["memory://", "file://{}/elsewhere"])
+def test_passages_can_be_kept_in_a_place_with_an_address(
+    place: str, tmp_path: Path, prose_pdf, embedder, libraries
+) -> None:  # type: ignore[no-untyped-def]
+    folder = str(tmp_path / "library")
+    libraries._embedders["builtin"] = embedder
+    library = libraries.open(folder, store=place.format(tmp_path))
+    file = prose_pdf("owl.pdf", ["The owl sleeps in the day."])
+    request = IndexRequest(run_id=1, library=folder, add=(str(file),))
+    list(index(library, request, RunHandle(1)))
+    assert pages_found(library, "When does the owl sleep?") == {("owl.pdf", 1)}
+    assert not (tmp_path / "library" / "store").exists()
+    libraries.delete(folder)
+    assert not (tmp_path / "library").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [("db://nowhere", "LANCEDB_API_KEY"), ("nonsense://bucket/x", "address"), ("s3://no-such/x", "AWS_")],
+)
+def test_a_place_that_can_not_be_reached_is_named_with_what_to_do(
+    uri: str, said: str, tmp_path: Path, embedder, libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    libraries._embedders["builtin"] = embedder
+    folder = tmp_path / "library"
+    library = libraries.open(str(folder), store=uri)
+    with pytest.raises(UnreadableFile) as raised:
+        library.store.count()
+    assert uri in raised.value.message
+    assert said in raised.value.hint
+    libraries.delete(str(folder))
+    assert not folder.exists(), "it can be deleted all the same"
+
+
+def test_work_on_the_index_can_be_broken_off_and_leaves_the_library_whole(
+    shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    store = shelf.library.store
+    record = Record(
+        page=1, start=0, end=4, text="true", heading="", label="", unit="page", terms="true", places=b""
+    )
+    store.add("d0", [record] * 300, np.random.default_rng(0).standard_normal((300, 384)).astype(np.float32))
+    monkeypatch.setattr("inference.documents.store._ANN_FROM", 256)
+    looked = 0
+
+    def stop() -> None:
+        nonlocal looked
+        looked += 1
+        if looked == 3:
+            raise RunCancelled
+
+    with pytest.raises(RunCancelled):
+        store.tidy(stop)
+    assert looked == 3
+    assert not multiprocessing.active_children(), "its process is gone"
+    assert len(store.matching(["true"], 500)) == 300
+    store.tidy()
+    assert len(store.nearest(np.full(384, 384**-0.5, dtype=np.float32), 10)) == 10
