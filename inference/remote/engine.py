@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from inference.errors import InferenceError, InvalidRequest, ModelNotFound
+from inference.errors import InferenceError, InvalidRequest, ModelNotFound, ServerError
 from inference.events import (
     Event,
     ExplainRequest,
@@ -97,7 +97,10 @@ def connect(server: Server, key: Secret, handle: RunHandle) -> RemoteEngine:
     if not server.model:
         raise InvalidRequest("No model of the server was chosen.", hint="Choose one of its models.")
     with Wire(server, key, handle) as wire:
-        entries, kind = listed(wire)
+        try:
+            entries, kind = listed(wire)
+        except ServerError:  # the list is broken; the model that was named may be there all the same
+            entries, kind = [], server.kind or "unknown"
         names = [str(entry.get("id")) for entry in entries]
         entry = next((each for each in entries if each.get("id") == server.model), None)
         if entry is None and names and kind in _ONE_MODEL:

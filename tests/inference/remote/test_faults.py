@@ -103,6 +103,16 @@ def test_json_that_is_no_list(asking: Any, server: Any, failure_of: FailureOf) -
     assert failure_of(asking.run(asking.load_request())).kind == "server-garbled"
 
 
+def test_a_broken_list_does_not_keep_from_a_model_that_was_named(
+    asking: Any, server: Any, said: Callable[..., bytes]
+) -> None:
+    # As transformers serve 5.23 answers where there is no cache of the hub to list.
+    server.answers["/v1/models"] = lambda to, _: to.whole(b"Internal Server Error", status=500)
+    server.streams(CHAT, said("Here.", end="stop"))
+    asking.load()
+    assert text(asking.chat()) == "Here."
+
+
 def test_a_model_that_works_stays_when_another_cannot_be_reached(
     asking: Any, server: Any, said: Callable[..., bytes], failure_of: FailureOf
 ) -> None:
