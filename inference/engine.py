@@ -5,7 +5,8 @@ prefill.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -52,6 +53,9 @@ class Engine:
         #: Kernels are for GPUs; they also serve runs that are not captured.
         self.kernels = kernels.install(loaded) if kernels_wanted(loaded, kind) else kernels.Kernels()
         self.adapters = Adapters(loaded.model, loaded.dtype)
+        #: (layer, expert) pairs that are left out, and the hooks that do it.
+        self.experts_off: tuple[tuple[int, int], ...] = ()
+        self._experts = ExitStack()
         self._holder: Prefix | None = None
 
     @cached_property
@@ -91,11 +95,37 @@ class Engine:
         Raises:
             InvalidRequest: One is not attached, or two can't be on together.
         """
-        if not self.adapters.use(scales):
+        return self.adapters.use(scales) and self._model_changed()
+
+    def leave_out(self, off: Sequence[tuple[int, int]]) -> bool:
+        """Leave these (layer, expert) pairs out from now on, and no others; returns whether that changes
+        anything.
+
+        Raises:
+            NotAvailable: The model has no experts, or they can't be switched off.
+            InvalidRequest: There is no such expert.
+        """
+        from inference.inspection import experts
+
+        if tuple(off) == self.experts_off:
             return False
-        on = self.adapters.mark is not None
-        self.forward.hooked = on
-        if on:
+        hooks = experts.switched_off(self.loaded.model, off)
+        self._experts.close()
+        self._experts, self.experts_off = hooks, tuple(off)
+        return self._model_changed()
+
+    @property
+    def mark(self) -> Hashable:
+        """Equal where the model computes the same: with the same adapters, without the same experts; None
+        where it is as it was loaded.
+        """
+        adapters = self.adapters.mark
+        return None if adapters is None and not self.experts_off else (adapters, self.experts_off)
+
+    def _model_changed(self) -> bool:
+        """Layers have to be called, or need not be any more, for what listens to them."""
+        self.forward.hooked = self.mark is not None
+        if self.mark is not None:
             self.kernels.set_layers_aside()
         if self.runner is not None:
             self.runner.model_changed()
@@ -103,7 +133,7 @@ class Engine:
 
     def restore_kernels(self) -> None:
         """Fuse layers again that were set aside, if nothing keeps them from it; takes a moment."""
-        if self.adapters.mark is None and self.kernels.aside and self.runner is not None:
+        if self.mark is None and self.kernels.aside and self.runner is not None:
             self.free_cache()
             self.kernels.restore_layers(self.loaded)
 
@@ -122,6 +152,7 @@ class Engine:
         """Let go of all that hangs on the model, so that its memory is free when it goes."""
         self.free_cache()
         self.adapters.clear()
+        self._experts.close()
         self.kernels.uninstall()
 
     def memory(self) -> MemoryUse:
@@ -167,10 +198,10 @@ class Reading:
 
     def marks(self, start: int, stop: int) -> list[object]:
         """For each of these positions a value that is equal where it is read in the same way: under the same
-        attention factors and the same adapters.
+        attention factors, by the same model.
         """
-        marks, adapters = self.steering.marks(start, stop), self.engine.adapters.mark
-        return marks if adapters is None else [(adapters, mark) for mark in marks]
+        marks, model = self.steering.marks(start, stop), self.engine.mark
+        return marks if model is None else [(model, mark) for mark in marks]
 
     def reuse(self, ids: Sequence[int], *, scored: int | None) -> int:
         """Cut the prefix to what it has in common with a prompt, of which at least one token is read for

@@ -60,7 +60,8 @@ class SamplingControls:
 
     ``top_k`` 0, ``top_p`` 1, ``min_p`` 0 and the penalties' neutral values (1, 0, 0) switch a stage off;
     ``temperature`` 0 is greedy. ``seed`` None draws a fresh one, which :class:`Started` reports.
-    ``adapters`` are those of the attached adapters that are on; None leaves them as they are.
+    ``adapters`` are those of the attached adapters that are on, ``experts_off`` the (layer, expert) pairs
+    of a mixture that are left out; None leaves them as they are.
     """
 
     temperature: float = 0.7
@@ -77,3 +78,4 @@ class SamplingControls:
     attention: tuple[AttentionControl, ...] = ()
     steering: SteeringOptions = SteeringOptions()
     adapters: tuple[AdapterScale, ...] | None = None
+    experts_off: tuple[tuple[int, int], ...] | None = None

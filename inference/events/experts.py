@@ -29,6 +29,13 @@ class ExpertsRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetExpertsRequest(Request):
+    """Leave these (layer, expert) pairs out of all that the model reads and writes from now on -> nothing."""
+
+    off: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertsStarted(Event):
     """The tokens that are routed; ``layers`` are the blocks (from 0) that hold experts."""
 

@@ -18,9 +18,15 @@ def changes_between(old: SamplingControls, new: SamplingControls) -> tuple[tuple
 
 
 def _both(name: str, old: Any, new: Any) -> tuple[str, str]:
-    """What it was and what it is; adapters that are left as they are have no words of their own."""
+    """What it was and what it is; adapters and experts that are left as they are have no words of their
+    own.
+    """
     if name == "adapters":
         old, new = old or (), new or ()
+    elif name == "experts_off":
+        old, new = (
+            ", ".join(f"{e} of layer {layer}" for layer, e in off or ()) or "none" for off in (old, new)
+        )
     return in_words(old), in_words(new)
 
 

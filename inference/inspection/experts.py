@@ -24,6 +24,7 @@ from inference.events import (
     ExpertsRequest,
     ExpertsStarted,
     ScoreRequest,
+    SetExpertsRequest,
 )
 from inference.models.architecture import expert_counts
 from inference.passes.attention_masks import decoder_layers
@@ -92,15 +93,46 @@ def route(session: Session, request: ExpertsRequest, handle: RunHandle) -> Itera
     )
     handle.check()
     ids = prompt.ids[: last + 1]
-    before, routings = read(model, ids, mixtures, chosen)
+    left_out = engine.experts_off
+    engine.leave_out(())  # compared with the whole model
+    try:
+        before, routings = read(model, ids, mixtures, chosen)
+        handle.check()
+        after = read(model, ids, mixtures, chosen, off=request.off)[0] if request.off else before
+    finally:
+        engine.leave_out(left_out)
     for mixture in mixtures:
         yield _layer(request, mixture.layer, routings[mixture.layer], positions, count)
     if request.off:
-        handle.check()
-        after, _ = read(model, ids, mixtures, chosen, off=request.off)
         following = [prompt.ids[at + 1] if at + 1 < len(prompt.ids) else None for at in positions]
         texts = engine.table.text
         yield _changed(request, before[positions.start :], after[positions.start :], following, texts)
+
+
+def set_off(session: Session, request: SetExpertsRequest, handle: RunHandle) -> Iterator[Event]:
+    """Leave experts out of everything from now on -> nothing."""
+    session.require_engine().leave_out(request.off)
+    yield from ()
+
+
+def switched_off(model: Any, off: Sequence[tuple[int, int]]) -> ExitStack:
+    """Leave experts out of every pass of a model until the stack is closed.
+
+    Raises:
+        NotAvailable: The model is not a mixture, or its experts can't be switched off.
+        InvalidRequest: There is no such expert.
+    """
+    hooks = ExitStack()
+    if not off:
+        return hooks
+    count, chosen = counts(model)
+    mixtures = mixtures_of(model, count)
+    _check_off(off, mixtures, count)
+    read(model, [0], mixtures, chosen, off=off)  # says whether they can be
+    for mixture in mixtures:
+        if dropped := [expert for layer, expert in off if layer == mixture.layer]:
+            _attach(mixture, _Routing(), dropped, hooks)
+    return hooks
 
 
 def counts(model: Any) -> tuple[int, int]:
@@ -170,6 +202,7 @@ def _width(router: nn.Module) -> int:
 def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: ExitStack) -> None:
     """Note what a layer's router decides, and leave out the experts that are dropped."""
     applied = False
+    left_out = torch.tensor(list(dropped), device=next(mixture.router.parameters()).device)
 
     def at_router(_: nn.Module, __: Any, output: Any) -> Any:
         nonlocal applied
@@ -202,7 +235,7 @@ def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: 
         if not dropped:
             return None
         applied = True
-        gone = torch.isin(chosen, torch.tensor(dropped, device=chosen.device))
+        gone = torch.isin(chosen, left_out.to(chosen.device))
         left = weights.masked_fill(gone, 0.0)
 
         def swap(value: Any) -> Any:

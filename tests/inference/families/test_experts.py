@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from inference.errors import NotAvailable
-from inference.events import ExpertsChanged, ExpertsLayer, ExpertsRequest, ExpertsStarted
-from inference.running import new_run_id
+from inference.events import (
+    ExpertsChanged,
+    ExpertsLayer,
+    ExpertsRequest,
+    ExpertsStarted,
+    Failed,
+    PromptScored,
+    ScoreRequest,
+    SetExpertsRequest,
+    Started,
+    Token,
+)
+from inference.running import RunHandle, new_run_id
+from inference.session import Session
 
 Unless = Callable[[Callable[[], Any]], Any]
 
@@ -95,6 +109,24 @@ def test_an_expert_that_is_off_is_one_whose_output_is_zero(
     )
     users = [at for at, chosen in enumerate(layer.experts) if expert in chosen]
     assert told[: users[0]].abs().max() < 1e-6 if users[0] else True
+    for off, logprobs in (
+        (((layer.layer, expert),), after),
+        ((), before),
+    ):  # and in all that is read from now on
+        assert not any(isinstance(event, Failed) for event in case.run(case.session, _leave_out(off)))
+        scored = next(
+            event for event in case.run(case.session, _score(case)) if isinstance(event, PromptScored)
+        )
+        told = torch.tensor([token.raw_logprob for token in scored.tokens[1:]])
+        torch.testing.assert_close(told, logprobs[:-1].gather(-1, follows)[:, 0], atol=1e-3, rtol=1e-3)
+
+
+def _leave_out(off: tuple[tuple[int, int], ...]) -> SetExpertsRequest:
+    return SetExpertsRequest(run_id=new_run_id(), off=off)
+
+
+def _score(case: Any) -> ScoreRequest:
+    return ScoreRequest(run_id=new_run_id(), prompt=case.text, candidates=1)
 
 
 def _last_matrix(case: Any, layer: int) -> list[torch.Tensor]:
@@ -123,3 +155,43 @@ def test_a_dense_model_says_that_it_is_no_mixture(case: Any, note: Callable[[str
     with pytest.raises(NotAvailable, match="not a mixture"):
         _route(case)
     note("–")
+
+
+def test_an_expert_is_switched_off_while_a_reply_is_written(
+    as_loaded: Callable[..., Any], generating: Callable[..., Any]
+) -> None:
+    """From the next token on, and what was read under another mixture is not reused."""
+    torch.manual_seed(1)
+    sizes = {"vocab_size": 500, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    config = MixtralConfig(
+        **sizes, num_attention_heads=4, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+        initializer_range=0.3,
+    )  # fmt: skip
+    session = Session()
+    session.use(as_loaded(MixtralForCausalLM(config).eval().requires_grad_(False)))
+    off = tuple((layer, expert) for layer in (0, 1) for expert in (0, 1))
+
+    def write(*, at: int | None = None, **controls: Any) -> tuple[list[Token], Started]:
+        request = generating(prompt="The quick brown fox", max_new_tokens=8, **controls)
+        handle = RunHandle(request.run_id, request.controls)
+        tokens, started = [], []
+        for event in session.run(request, handle):
+            assert not isinstance(event, Failed), event
+            if isinstance(event, Started):
+                started.append(event)
+            elif isinstance(event, Token):
+                tokens.append(event)
+                if len(tokens) == at:
+                    handle.controls = replace(request.controls, experts_off=off)
+        return tokens, started[0]
+
+    whole, _ = write(experts_off=())
+    mixed, begun = write(experts_off=(), at=3)
+    assert begun.reused_tokens > 0
+    assert [t.raw_logprob for t in mixed[:3]] == pytest.approx([t.raw_logprob for t in whole[:3]], abs=1e-4)
+    assert mixed[3].raw_logprob != pytest.approx(whole[3].raw_logprob, abs=1e-3)
+    without, begun = write(experts_off=off)
+    assert begun.reused_tokens == 0
+    assert [token.id for token in without] != [token.id for token in whole]
+    again, _ = write(experts_off=())
+    assert [token.id for token in again] == [token.id for token in whole]
