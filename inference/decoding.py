@@ -85,6 +85,8 @@ class _Generation:
         self.path_reason = ""
         if self.controls.adapters is not None:
             engine.use_adapters(self.controls.adapters)
+        if self.controls.experts_off is not None:
+            engine.leave_out(self.controls.experts_off)
         engine.restore_kernels()
         prompt = build_prompt(engine.loaded, engine.table, request, room=1)
         self.prompt, self.healing = _healed(engine, request, prompt)
@@ -224,9 +226,10 @@ class _Generation:
         self.state.controls = self.controls
         if "seed" in names:
             self.state.stream.restart(_seed(self.controls))
-        if "adapters" in names and self.steps.path == "captured":
-            self._go_on_plainly("an adapter was switched while the reply was written")
-        elif names & {"attention", "steering", "adapters"}:
+        if names & {"adapters", "experts_off"} and self.steps.path == "captured":
+            what = "an adapter" if "adapters" in names else "an expert"
+            self._go_on_plainly(f"{what} was switched while the reply was written")
+        elif names & {"attention", "steering", "adapters", "experts_off"}:
             try:
                 self.steps.steering_changed()
             except CaptureFailed as error:
@@ -259,6 +262,8 @@ class _Generation:
             self.reading.steering = self._key_factors()
         if self.controls.adapters is not None:
             self.engine.use_adapters(self.controls.adapters)
+        if self.controls.experts_off is not None:
+            self.engine.leave_out(self.controls.experts_off)
         return changes_between(old, self.controls)
 
     def _key_factors(self) -> KeyFactors:

@@ -64,6 +64,7 @@ from inference.events import (
     SearchRequest,
     ServerModelsRequest,
     SetAdaptersRequest,
+    SetExpertsRequest,
     UnloadRequest,
     WarmPagesRequest,
 )
@@ -104,6 +105,7 @@ HANDLERS: dict[type[Request], str] = {
     RelatedTokensRequest: "inference.related_tokens:related",
     LensRequest: "inference.inspection.lens:lens",
     ExpertsRequest: "inference.inspection.experts:route",
+    SetExpertsRequest: "inference.inspection.experts:set_off",
     ChatTemplateRequest: "inference.templates:chat_template",
     AttentionRequest: "inference.inspection.attention_maps:attention",
     BoundaryRequest: "inference.generation.boundary:boundary",

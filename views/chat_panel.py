@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QBoxLayout,
     QComboBox,
     QHBoxLayout,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -57,7 +58,7 @@ class ChatPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self.setObjectName("chatPanel")
-        self.setMinimumWidth(460)
+        self.setMinimumWidth(376)  # with both docks the window is then 900 wide
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.model, self.focus_model, self.intents, self._theme = transcript, focus, intents, theme
         self.system = SystemPrompt(intents, theme, self)
@@ -173,6 +174,9 @@ class ChatPanel(QWidget):
             page = self.empty
         else:
             page = self.text_view if self._view == "text" else self.token_view
+        # The raw prompt, the widest page, sets no limit while it is not shown.
+        across = QSizePolicy.Policy.Preferred if page is self.raw else QSizePolicy.Policy.Ignored
+        self.raw.setSizePolicy(across, QSizePolicy.Policy.Preferred)
         self._stack.setCurrentWidget(page)
         tokens = self._view == "tokens"
         self._tools.setVisible(tokens)

@@ -25,6 +25,10 @@ SendKey = Literal["enter", "ctrl-enter"]
 _MOST_LINES = 9
 
 
+_WORDS = "Ask, or drop a model or a document anywhere"
+_FEW_WORDS = "Ask, or drop a file anywhere"
+
+
 class Composer(QWidget):
     """The input with its send button, which is a stop button while a reply is written.
 
@@ -60,6 +64,7 @@ class Composer(QWidget):
         self._hint = QLabel(self._box)
         self._hint.setProperty("tone", "faint")
         self._hint.setFont(theme.font(CAPTION))
+        self._hint.setMinimumWidth(1)  # a narrow window cuts it
         self.send_button = self._button("sendButton", "Send", "send", theme)
         self.send_button.setProperty("kind", "send")
         theme.set_icon(self.send_button, "send", "on_accent")
@@ -170,7 +175,7 @@ class _Field(QPlainTextEdit):
         super().__init__(parent)
         self.setObjectName("composer")
         self.setAccessibleName("Message")
-        self.setPlaceholderText("Ask, or drop a model or a document anywhere")
+        self.setPlaceholderText(_WORDS)
         self.setFont(theme.font(READING))
         self.document().setDocumentMargin(0)
         self.setTabChangesFocus(True)
@@ -219,6 +224,8 @@ class _Field(QPlainTextEdit):
 
     def resizeEvent(self, event: object) -> None:
         super().resizeEvent(event)  # type: ignore[arg-type]
+        fits = self.fontMetrics().horizontalAdvance(_WORDS) < self.viewport().width() - 8
+        self.setPlaceholderText(_WORDS if fits else _FEW_WORDS)
         self._grow()
 
     def changeEvent(self, event: QEvent) -> None:

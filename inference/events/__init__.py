@@ -88,7 +88,13 @@ from inference.events.documents import (
     Source,
     SourcesChosen,
 )
-from inference.events.experts import ExpertsChanged, ExpertsLayer, ExpertsRequest, ExpertsStarted
+from inference.events.experts import (
+    ExpertsChanged,
+    ExpertsLayer,
+    ExpertsRequest,
+    ExpertsStarted,
+    SetExpertsRequest,
+)
 from inference.events.inside import (
     AttentionMap,
     AttentionRequest,
@@ -290,6 +296,7 @@ __all__ = [
     "ServerModels",
     "ServerModelsRequest",
     "SetAdaptersRequest",
+    "SetExpertsRequest",
     "Setting",
     "Source",
     "SourcesChosen",

@@ -285,6 +285,11 @@ class TestLayout:
         assert not shown.window.restore_layout(broken)
         assert shown.window.conversation_dock.isVisible() == before
 
+    def test_with_both_docks_it_can_be_900_wide(self, shown: Any) -> None:
+        for view in ("text", "tokens"):
+            shown.chat.show_view(view)
+            assert shown.window.minimumSizeHint().width() <= 900
+
     def test_closing_waits_for_the_app_if_it_asks_so(self, shown: Any, qtbot: Any) -> None:
         shown.window.hold_close(True)
         with qtbot.waitSignal(shown.window.close_requested):
