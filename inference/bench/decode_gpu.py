@@ -123,7 +123,9 @@ def decode_once(
     controls: SamplingControls,
     arguments: argparse.Namespace,
     change: Callable[[SamplingControls, int], SamplingControls] | None = None,
-    **guessers: bool,
+    *,
+    prompt_lookup: bool = False,
+    draft: bool = False,
 ) -> dict[str, Any]:
     """One run whose every token is looked at; the first one's time is the prefill's."""
     request = GenerateRequest(
@@ -132,7 +134,8 @@ def decode_once(
         reply_ids=tuple(ids),
         controls=controls,
         candidates=arguments.candidates,
-        **guessers,
+        prompt_lookup=prompt_lookup,
+        draft=draft,
     )
     handle = RunHandle(request.run_id, controls)
     began, count, last = 0.0, 0, 0.0

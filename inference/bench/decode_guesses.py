@@ -42,9 +42,18 @@ def measure_guesses(loaded: LoadedModel, draft: LoadedModel, arguments: argparse
     ids = [256 + place % 200 for place in range(arguments.prompt_tokens)]
     found: dict[str, dict[str, Any]] = {}
 
-    def put(name: str, controls: SamplingControls, **guessers: bool) -> None:
-        decode_once(session, ids, replace(controls, max_new_tokens=16), arguments, **guessers)
-        run = decode_once(session, ids, controls, arguments, **guessers)
+    def put(
+        name: str, controls: SamplingControls, *, prompt_lookup: bool = False, draft: bool = False
+    ) -> None:
+        for count in (16, controls.max_new_tokens):  # the first run captures
+            run = decode_once(
+                session,
+                ids,
+                replace(controls, max_new_tokens=count),
+                arguments,
+                prompt_lookup=prompt_lookup,
+                draft=draft,
+            )
         found[name] = {
             "tokens_per_second": round(run["tokens_per_second"], 1),
             "guessed": run["guesses"],
@@ -56,7 +65,8 @@ def measure_guesses(loaded: LoadedModel, draft: LoadedModel, arguments: argparse
     put("lookup, all right", forced, prompt_lookup=True)
     session.draft = Engine(draft)
     put("draft, hardly any right", free, draft=True)
-    hook = draft.model.get_output_embeddings().register_forward_hook(_say)
+    model: Any = draft.model
+    hook = model.get_output_embeddings().register_forward_hook(_say)
     session.draft.close()
     session.draft = Engine(draft)
     put("draft, all right", forced, draft=True)

@@ -46,12 +46,12 @@ def test_greedy_output_is_that_of_generate_over_256_tokens(
     loaded = session.require_engine().loaded
     # In 16 bits two tokens are often equally likely to the last bit, and any other order of sums decides.
     loaded = replace(loaded, dtype=torch.float32)
-    loaded.model.float()
-    ends = tuple((token, -1e4) for token in loaded.eos_ids)
     model: Any = loaded.model
+    model.float()
+    ends = tuple((token, -1e4) for token in loaded.eos_ids)
     expected: list[int] | None = None
     for steps in ("plain", "uncaptured") if device == "cpu" else ("plain", "uncaptured", "captured"):
-        session.engine = Engine(loaded, steps=steps)  # type: ignore[arg-type]
+        session.engine = Engine(loaded, steps=steps)
         events = run(session, generating(prompt=PROMPT, max_new_tokens=256, logit_bias=ends))
         finished = events[-1]
         assert isinstance(finished, Finished)
