@@ -249,6 +249,7 @@ class App(QObject):
             models=models.models,
             runs=models.runs,
             adapters=models.adapters,
+            experts=models.experts,
             faults=faults,
             parent=self,
         )

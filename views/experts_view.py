@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractScrollArea,
+    QCheckBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -295,6 +296,10 @@ class ExpertsPage(QWidget):
         self._again = QPushButton("All experts on")
         self._again.setObjectName("allExpertsOn")
         self._again.clicked.connect(self._restore)
+        self._replies = QCheckBox("Leave those that are off out of replies, too")
+        self._replies.setObjectName("expertsInReplies")
+        self._replies.setToolTip("A reply that is being written feels it at its next token.")
+        self._replies.toggled.connect(model.set_in_replies)
         self._summary = Ink("", theme, wrap=True)
         self._summary.setObjectName("expertsChange")
         self.grid.cell_chosen.connect(self._choose_cell)
@@ -322,6 +327,7 @@ class ExpertsPage(QWidget):
         buttons.addWidget(self._again)
         buttons.addStretch(1)
         inside.insertLayout(inside.count() - 1, buttons)
+        inside.insertWidget(inside.count() - 1, self._replies)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2 * GRID)
@@ -369,4 +375,7 @@ class ExpertsPage(QWidget):
         self._summary.setText(model.summary())
         self._summary.setVisible(bool(model.summary()))
         self._again.setVisible(bool(model.off))
+        self._replies.setVisible(bool(model.off))
+        with QSignalBlocker(self._replies):
+            self._replies.setChecked(model.in_replies)
         self._again.setEnabled(not working)

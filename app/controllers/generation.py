@@ -30,6 +30,7 @@ from inference.events import (
 from inference.running import new_run_id
 from views.models.adapters import AdaptersModel
 from views.models.controls import ControlsModel
+from views.models.experts import ExpertsModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.runs import RunRecord, RunsModel
 from views.models.settings import SettingsModel
@@ -85,6 +86,7 @@ class Generation(QObject):
         runs: RunsModel,
         faults: FaultReporter,
         adapters: AdaptersModel | None = None,
+        experts: ExpertsModel | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -102,7 +104,9 @@ class Generation(QObject):
         #: The conversation whose replies feel the controls that are moved: the one that is open.
         self.steered: int | None = None
         controls.changed.connect(self._on_controls)
-        self._adapters.scales_changed.connect(self._on_adapters)
+        self._experts = experts or ExpertsModel(self)
+        self._adapters.scales_changed.connect(self._on_model_changed)
+        self._experts.acting_changed.connect(self._on_model_changed)
 
     @property
     def running(self) -> frozenset[int]:
@@ -157,8 +161,8 @@ class Generation(QObject):
                 writer.handle.controls = self._of_task(controls, task)
 
     @Slot()
-    def _on_adapters(self) -> None:
-        """The model is one for all conversations, and so are its adapters."""
+    def _on_model_changed(self) -> None:
+        """The model is one for all conversations, and so are its adapters and experts."""
         for task, writer in self._writers.values():
             if writer.handle is not None:
                 controls = (
@@ -167,9 +171,10 @@ class Generation(QObject):
                 writer.handle.controls = self._of_task(controls, task)
 
     def _of_task(self, controls: SamplingControls, task: Task) -> SamplingControls:
-        """The controls of a task, with the adapters that are on."""
+        """The controls of a task, with the adapters that are on, without the experts that are off."""
         on = self._adapters.active if self._adapters.rows else None
-        return replace(_of_task(controls, task), adapters=on)
+        off = self._experts.off_in_replies if self._experts.available else None
+        return replace(_of_task(controls, task), adapters=on, experts_off=off)
 
     def _task(self) -> tuple[Task, ReplyWriter]:
         writer = self.sender()

@@ -21,6 +21,7 @@ from inference.events import (
     LensRequest,
     LensStarted,
     ModelLoaded,
+    SetExpertsRequest,
 )
 from inference.running import RunHandle, new_run_id
 from views.models.experts import ExpertsModel
@@ -66,6 +67,7 @@ class LookingController(QObject):
         self._lens = lens
         self._attention = attention
         self._experts = experts
+        experts.acting_changed.connect(self._leave_out)
         self._focus = focus
         self._runs: dict[LookModel, RunHandle] = {}
         self._positions: Positions | None = None
@@ -154,6 +156,18 @@ class LookingController(QObject):
             self._attention.begin(thumbnails=False)
             request = self._attention_request(context, self._attention.layer, (head,), 0)
             self._submit(self._attention, request)
+
+    @Slot()
+    def _leave_out(self) -> None:
+        """Let the engine leave the same experts out as replies do."""
+        if self._models.loaded is not None and self._experts.available:
+            request = SetExpertsRequest(run_id=new_run_id(), off=self._experts.off_in_replies)
+            self._desk.submit(request, self._on_left_out)
+
+    def _on_left_out(self, events: tuple[Event, ...]) -> None:
+        if isinstance(events[-1], Failed):
+            self._experts.set_in_replies(False)
+            self.told.emit(events[-1].message)
 
     @Slot()
     def look_at_experts(self) -> None:

@@ -19,8 +19,10 @@ from inference.events import (
     ExpertsLayer,
     ExpertsRequest,
     ExpertsStarted,
+    GenerateRequest,
     LoadRequest,
     ModelLoaded,
+    SetExpertsRequest,
 )
 from inference.running import RunHandle
 
@@ -120,6 +122,26 @@ def test_a_click_chooses_a_layer_and_its_expert(app: App, qtbot: Any) -> None:
     load = child(app, "expertsLoad")
     qtbot.mouseClick(load, Qt.MouseButton.LeftButton, pos=QPoint(round(load.width() * 0.6), 10))
     assert app.models.experts.expert == 2
+
+
+def test_experts_that_are_off_can_be_left_out_of_replies_too(app: App, fake_session: Any, qtbot: Any) -> None:
+    fake_session.script[SetExpertsRequest] = lambda request, handle: iter(())
+    look(app, qtbot)
+    app.models.experts.choose(3, 2)
+    child(app, "switchExpert").click()
+    qtbot.waitUntil(lambda: app.models.experts.changes is not None)
+    app.widgets.intents.send_requested.emit("And now?")
+    qtbot.waitUntil(lambda: len(fake_session.of(GenerateRequest)) == 2 and not app.generation.running)
+    assert fake_session.of(GenerateRequest)[-1].controls.experts_off == ()
+    look_again = app.models.experts
+    look_again.switch(3, 2, False)
+    child(app, "expertsInReplies").setChecked(True)
+    qtbot.waitUntil(lambda: bool(fake_session.of(SetExpertsRequest)))
+    assert fake_session.of(SetExpertsRequest)[-1].off == ((3, 2),)
+    app.widgets.intents.send_requested.emit("And without it?")
+    qtbot.waitUntil(lambda: len(fake_session.of(GenerateRequest)) == 3 and not app.generation.running)
+    assert fake_session.of(GenerateRequest)[-1].controls.experts_off == ((3, 2),)
+    assert app.models.experts.off == ((3, 2),)
 
 
 def test_an_expert_is_switched_off_and_on_again(app: App, fake_session: Any, qtbot: Any) -> None:

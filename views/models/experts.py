@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 
 from inference.events import Event, ExpertsChanged, ExpertsLayer, ExpertsStarted
 from views.models.looking import LookModel
@@ -17,8 +17,11 @@ class ExpertsModel(LookModel):
     """A mixture's routing: for each layer (row) and position (column) the experts and their shares.
 
     ``layer`` and ``expert`` are those whose load is shown and that can be switched off. ``available`` is
-    whether the loaded model is a mixture.
+    whether the loaded model is a mixture. ``in_replies`` leaves experts that are off out of replies, too.
     """
+
+    #: Other experts act in replies.
+    acting_changed = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -30,17 +33,32 @@ class ExpertsModel(LookModel):
         self.expert: int | None = None
         self.off: tuple[tuple[int, int], ...] = ()
         self.available = False
+        self.in_replies = False
+
+    @property
+    def off_in_replies(self) -> tuple[tuple[int, int], ...]:
+        """What replies are written without."""
+        return self.off if self.in_replies else ()
+
+    def set_in_replies(self, on: bool) -> None:
+        """Whether experts that are off are left out of replies, too."""
+        if on != self.in_replies:
+            self.in_replies = on
+            self.changed.emit()
+            self.acting_changed.emit()
 
     def clear(self) -> None:
-        """Forget everything but whether there are experts."""
-        self.started, self.rows, self.changes, self.expert, self.off = None, {}, None, None, ()
+        """Forget everything but whether there are experts, and those that replies are written without."""
+        self.started, self.rows, self.changes, self.expert = None, {}, None, None
+        self.off = self.off_in_replies
         self.set_state("empty")
         self.changed.emit()
 
     def set_available(self, available: bool) -> None:
         """Whether the loaded model is a mixture of experts."""
-        self.available = available
+        self.available, self.in_replies, self.off = available, False, ()
         self.changed.emit()
+        self.acting_changed.emit()
 
     def set_measure(self, measure: ExpertsMeasure) -> None:
         """Colour by another figure."""
@@ -57,6 +75,8 @@ class ExpertsModel(LookModel):
         left = tuple(each for each in self.off if each != (layer, expert))
         self.off = left if on else (*left, (layer, expert))
         self.changed.emit()
+        if self.in_replies:
+            self.acting_changed.emit()
 
     def take(self, event: Event) -> None:
         """Take what a run says."""
