@@ -145,6 +145,8 @@ class Wire:
                 break
             self._close(response)
             url = self._followed(url, response, method)
+        else:
+            raise ServerMoved(f"{self.host} sends its visitors in circles.")
         self.headers = response.headers
         if response.is_success:
             return response

@@ -30,7 +30,10 @@ def start(
 
     def make() -> App:
         profile = Profile.under(tmp_path / "profile")
-        app = App(qapp, Options(profile=profile, safe_mode=True, make_engine=Session, make_librarian=Session))
+        if not profile.settings_file.exists():
+            profile.settings_file.parent.mkdir(parents=True, exist_ok=True)
+            profile.settings_file.write_text(json.dumps({"page": {"load_last_model": False}}))
+        app = App(qapp, Options(profile=profile, make_engine=Session, make_librarian=Session))
         apps.append(app)
         with qtbot.waitSignal(app.painted):
             app.show()
