@@ -313,7 +313,7 @@ class DistributionPlot(QWidget):
             painter.drawText(place.line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, effect)
         if idle:
             painter.setPen(self._theme.color("muted"))
-            words = f"Off: {', '.join(idle)}"
+            words = f"Without effect: {', '.join(idle)}"
             line = next(p.line for p in placed if p.bar is None)
             fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(line.width()))
             painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, fitted)

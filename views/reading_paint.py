@@ -27,7 +27,8 @@ def paint_frame(painter: QPainter, theme: Theme, item: Item, column: QRectF, y: 
         painter.setFont(theme.font(READING))
         painter.setPen(theme.color("faint"))
         line = QRectF(column.left(), y + HEADER, column.width(), WAITING)
-        painter.drawText(line, _LEFT_MIDDLE, "Reading the prompt …")
+        words = "Reading the prompt …" if item.message.author else "Waiting for the model …"
+        painter.drawText(line, _LEFT_MIDDLE, words)
     if user and item.pieces and item.replaced_height is None:
         last = item.pieces[-1]
         painter.setPen(Qt.PenStyle.NoPen)

@@ -176,6 +176,13 @@ class Generation(QObject):
         off = self._experts.off_in_replies if self._experts.available else None
         return replace(_of_task(controls, task), adapters=on, experts_off=off)
 
+    def _name_author(self, message: int) -> None:
+        """A message that was sent while the model was being loaded learns who answers it."""
+        loaded = self._models.loaded
+        if loaded is not None and not self._history.message(message).model:
+            self._history.set_model(message, loaded.info.name)
+            self._transcript.set_author(message, loaded.info.name)
+
     def _task(self) -> tuple[Task, ReplyWriter]:
         writer = self.sender()
         assert isinstance(writer, ReplyWriter)
@@ -183,6 +190,7 @@ class Generation(QObject):
 
     @Slot(object)
     def _on_started(self, started: Started) -> None:
+        self._name_author(self._task()[1].message)
         self._controls.set_last_seed(started.seed)
         self.context_changed.emit(started.prompt_tokens, started.context_length)
         if started.dropped_messages:

@@ -114,6 +114,10 @@ class History:
         """Give a conversation another title."""
         self._write(lambda db: db.execute("UPDATE conversations SET title = ? WHERE id = ?", (title, number)))
 
+    def set_model(self, message: int, model: str) -> None:
+        """Note which model writes a message."""
+        self._write(lambda db: db.execute("UPDATE messages SET model = ? WHERE id = ?", (model, message)))
+
     def set_system_prompt(self, number: int, text: str) -> None:
         """Change what the conversation begins with."""
         self._write(

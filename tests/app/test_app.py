@@ -107,7 +107,9 @@ def test_a_message_can_be_sent_while_the_model_is_loading(
     assert [m.text for m in app.models.transcript.messages] == ["Early?", ""]
     gate.set()
     qtbot.waitUntil(lambda: not app.generation.running)
-    assert app.models.transcript.messages[1].text == "It is the Nile."
+    reply = app.models.transcript.messages[1]
+    assert (reply.text, reply.author) == ("It is the Nile.", app.models.models.loaded.info.name)
+    assert app.history.message(reply.id).model == reply.author
 
 
 def test_stop_takes_the_place_of_send_while_a_reply_is_written(

@@ -201,6 +201,12 @@ class TranscriptModel(QObject):
                 ShownMessage(id=message_id, role="assistant", state="streaming", author=author)
             )
 
+    def set_author(self, message_id: MessageId, author: str) -> None:
+        """It is known now which model writes a reply."""
+        if message_id in self._positions:
+            self.message(message_id).author = author
+            self.message_changed.emit(message_id)
+
     def begin_inside(self, message_id: MessageId) -> None:
         """The reply begins in a section that its prompt has opened."""
         if message_id in self._positions:
