@@ -66,8 +66,8 @@ def look_closely(
     word pieces' ("late chunking", Günther et al. 2024); ColBERT's MaxSim (Khattab and Zaharia 2020) over
     the embedder's token vectors, for each word piece of the question its best cosine with one of the
     passage, averaged once with equal weights and once with the rarer words weighing more; the share of the
-    question's words in the best sentence; the BM25 score as a share of the most that it could be; whether a
-    number stands there, if one is asked for.
+    question's words in the best sentence; the BM25 score as a share of the most that it could be. Of a
+    sentence counts, too, whether a number stands in it, if one is asked for.
 
     Args:
         embedder: Reads each passage once.
@@ -91,7 +91,6 @@ def look_closely(
             + _RARE * float(best @ rare)
             + _SHARED * max(shares, default=0.0)
             + _BM25 * min(word_score / asked.total, 1.0)
-            + number * holds_a_number(text)
         )
         spans = split_sentences(text)
         sentences = tuple(

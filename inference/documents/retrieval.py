@@ -132,7 +132,7 @@ def fuse(near: Sequence[Found], match: Sequence[Found]) -> list[Ranked]:
 #: Of the best :class:`CloserLook`, and of :func:`closeness` without one. Calibrated with ``bench index
 #: --quality`` on questions whose document is in the library, and is then taken out; lenient, as the model
 #: may still say that the sources do not hold the answer.
-MIN_SCORE = 0.43
+MIN_SCORE = 0.44
 MIN_CLOSENESS = 0.52
 _SHARED_WEIGHT = 0.3
 
