@@ -31,7 +31,9 @@ _COMFORTABLE = 0.8
 _CPU_LIBRARIES = 32 * 2**20
 
 #: Families whose single tokens are read by :mod:`inference.passes.cpu_step`, by their classes.
-STEP_FAMILIES = frozenset(["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"])
+STEP_FAMILIES = frozenset(
+    ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Phi3ForCausalLM"]
+)
 #: Models with more parameters than this get no copy of their weights for that: it is not worth the memory.
 LARGEST_COPY = 200_000_000
 

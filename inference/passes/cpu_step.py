@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, scaled_dot_product_attention, silu
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
 from transformers.cache_utils import Cache
 
 from inference.models.estimates import LARGEST_COPY, STEP_FAMILIES
@@ -53,9 +53,21 @@ class _Norm:
 
 
 @dataclass(frozen=True, slots=True)
+class _HeadNorm:
+    """Of each head's (heads, head size) queries or keys."""
+
+    weight: Tensor
+    epsilon: float
+
+    def __call__(self, heads: Tensor) -> Tensor:
+        return rms_norm(heads, self.weight.shape, self.weight, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
     before_attention: _Norm
     read: _Linear
+    norms: tuple[_HeadNorm, _HeadNorm] | None
     write: _Linear
     before_mlp: _Norm
     widen: _Linear
@@ -136,6 +148,9 @@ class CpuStep:
         cos, sin = self._rotary(hidden, int(cache.get_seq_length()))
         for layer, held in zip(self._layers, cache.layers, strict=True):
             mixed = layer.read(layer.before_attention(hidden)).view(-1, self._size)
+            if layer.norms is not None:
+                parts = mixed.split([self._queries, self._keys, self._keys])
+                mixed = torch.cat([layer.norms[0](parts[0]), layer.norms[1](parts[1]), parts[2]])
             hidden = layer.write(self._attended(mixed, cos, sin, held), hidden)
             gate, up = layer.widen(layer.before_mlp(hidden)).chunk(2, -1)
             hidden = layer.narrow(silu(gate).mul_(up), hidden)
@@ -160,10 +175,11 @@ class CpuStep:
         attention, mlp = layer.self_attn, layer.mlp
         return _Layer(
             before_attention=_norm(layer.input_layernorm),
-            read=self._linear(copy, attention.q_proj, attention.k_proj, attention.v_proj),
+            read=self._linear(copy, *_joined(attention, "qkv_proj", "q_proj", "k_proj", "v_proj")),
+            norms=_head_norms(attention),
             write=self._linear(copy, attention.o_proj),
             before_mlp=_norm(layer.post_attention_layernorm),
-            widen=self._linear(copy, mlp.gate_proj, mlp.up_proj),
+            widen=self._linear(copy, *_joined(mlp, "gate_up_proj", "gate_proj", "up_proj")),
             narrow=self._linear(copy, mlp.down_proj),
         )
 
@@ -193,6 +209,9 @@ def cpu_step(model: Any) -> CpuStep | None:
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return None
     if config.hidden_act != "silu" or hasattr(model, "_hf_hook"):
+        return None
+    rotation = getattr(config, "rope_parameters", None) or {}
+    if rotation.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", 1.0)) != 1.0:
         return None
     linears = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     if any(type(module) is not torch.nn.Linear for module in linears):  # quantized ones
@@ -233,6 +252,23 @@ def _packed(weights: list[Tensor], biases: list[Tensor | None]) -> _Linear | Non
         return multiply(hidden, held, added)  # type: ignore[no-any-return]
 
     return packed
+
+
+def _joined(module: Any, whole: str, *parts: str) -> list[Any]:
+    """A module's linears of these names, or the one that some families (Phi 3) join them in."""
+    found = getattr(module, whole, None)
+    return [getattr(module, part) for part in parts] if found is None else [found]
+
+
+def _head_norms(attention: Any) -> tuple[_HeadNorm, _HeadNorm] | None:
+    """The norms of queries and keys, where a family (Qwen 3) has them."""
+    if not hasattr(attention, "q_norm"):
+        return None
+    queries, keys = attention.q_norm, attention.k_norm
+    return (
+        _HeadNorm(queries.weight, queries.variance_epsilon),
+        _HeadNorm(keys.weight, keys.variance_epsilon),
+    )
 
 
 def _norm(module: Any) -> _Norm:

@@ -14,8 +14,12 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from inference.models.loaded_model import LoadedModel
@@ -43,6 +47,8 @@ MODELS: dict[str, tuple[Any, Any]] = {
     "llama, yarn": (LlamaForCausalLM, LlamaConfig(**SMALL, rope_parameters=YARN)),
     "mistral": (MistralForCausalLM, MistralConfig(**SMALL, sliding_window=None)),
     "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SMALL)),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config(**SMALL, head_dim=32)),
+    "phi3": (Phi3ForCausalLM, Phi3Config(**SMALL, pad_token_id=0)),
 }
 
 
@@ -114,3 +120,6 @@ def test_what_is_not_built_like_llama_has_no_such_step() -> None:
     assert cpu_step(LlamaForCausalLM(LlamaConfig(**SMALL)).bfloat16()) is None
     assert cpu_step(LlamaForCausalLM(LlamaConfig(**SMALL, hidden_act="gelu"))) is None
     assert cpu_step(MistralForCausalLM(MistralConfig(**SMALL, sliding_window=16))) is None
+    partly = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    config = Phi3Config(**SMALL, pad_token_id=0, rope_parameters=partly)
+    assert cpu_step(Phi3ForCausalLM(config)) is None
