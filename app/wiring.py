@@ -42,6 +42,10 @@ def _connect_chat(app: App) -> None:
     intents.branch_step_requested.connect(chat.step_branch)
     intents.candidate_requested.connect(chat.branch_from_row)
     intents.system_prompt_changed.connect(chat.set_system_prompt)
+    system = app.widgets.chat.system
+    system.set_presets(dict(app.remembering.remembered.system_prompts))
+    system.preset_saved.connect(app.remembering.save_system_prompt)
+    system.preset_deleted.connect(app.remembering.delete_system_prompt)
     intents.tokens_wanted.connect(app.tracks.wanted)
     intents.raw_text_wanted.connect(app.raw.render)
     app.raw.rendered.connect(app.widgets.chat.raw.set_rendered)

@@ -12,7 +12,7 @@ from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QInputDialog,
+    QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QToolButton,
@@ -76,7 +76,14 @@ class SystemPrompt(QWidget):
         self.presets.activated.connect(self._choose)
         self._save = QPushButton("Save as preset…", self)
         self._save.setObjectName("saveSystemPromptPreset")
-        self._save.clicked.connect(self._ask_name)
+        self._save.clicked.connect(self._save_preset)
+        self._name = QLineEdit(self)
+        self._name.setObjectName("systemPromptName")
+        self._name.setAccessibleName("Name of the new preset")
+        self._name.setPlaceholderText("Name of the preset")
+        self._name.returnPressed.connect(self._save_preset)
+        self._name.textChanged.connect(self._show_preset)
+        self._name.hide()
         self._delete = QPushButton("Remove preset", self)
         self._delete.setObjectName("deleteSystemPromptPreset")
         self._delete.setProperty("kind", "quiet")
@@ -84,6 +91,7 @@ class SystemPrompt(QWidget):
         tools = QHBoxLayout()
         tools.setSpacing(8)
         tools.addWidget(self.presets)
+        tools.addWidget(self._name)
         tools.addWidget(self._save)
         tools.addWidget(self._delete)
         tools.addStretch(1)
@@ -130,6 +138,7 @@ class SystemPrompt(QWidget):
         if opened:
             self.editor.setFocus()
         else:
+            self._name.hide()
             self.flush()
 
     def _title(self) -> None:
@@ -168,19 +177,30 @@ class SystemPrompt(QWidget):
         name = next((known for known, words in self._presets.items() if words == text), "")
         self.presets.setCurrentIndex(max(0, self.presets.findText(name)) if name else 0)
         self._delete.setVisible(bool(name) and name not in BUILTIN_PROMPTS)
-        self._save.setEnabled(bool(text.strip()) and not name)
+        new, naming = self._name.text().strip(), not self._name.isHidden()
+        named = bool(new) and new not in BUILTIN_PROMPTS
+        self._save.setText("Save" if naming else "Save as preset…")
+        self._save.setEnabled(bool(text.strip()) and (named if naming else not name))
 
     def _choose(self, row: int) -> None:
         if row > 0:
             self.editor.setPlainText(self._presets[self.presets.itemText(row)])
             self.flush()
 
-    def _ask_name(self) -> None:
-        name, accepted = QInputDialog.getText(self, "Save as preset", "Name of the preset:")
-        if accepted and name.strip():
-            self._presets[name.strip()] = self.text()
+    def _save_preset(self) -> None:
+        """Ask for a name first, then save under it."""
+        if self._name.isHidden():
+            self._name.clear()
+            self._name.show()
+            self._name.setFocus()
+            self._show_preset()
+        elif self._save.isEnabled():
+            name = self._name.text().strip()
+            self._presets[name] = self.text()
+            self._name.hide()
             self._fill()
-            self.preset_saved.emit(name.strip(), self.text())
+            self.editor.setFocus()
+            self.preset_saved.emit(name, self.text())
 
     def _delete_preset(self) -> None:
         name = self.presets.currentText()

@@ -162,6 +162,16 @@ def test_conversation_controls_layout_and_theme_are_remembered(start: Start, qtb
     assert second.models.conversations.rowCount() == 2
 
 
+def test_the_users_own_system_prompts_are_there_again(start: Start, qtbot: Any) -> None:
+    app = start()
+    app.widgets.chat.system.preset_saved.emit("Rhyme", "Answer in rhyme.")
+    app.widgets.chat.system.preset_saved.emit("Gone", "Say nothing.")
+    app.widgets.chat.system.preset_deleted.emit("Gone")
+    app.widgets.window.close()
+    presets = start().widgets.chat.system.presets
+    assert (presets.findText("Rhyme") > 0, presets.findText("Gone")) == (True, -1)
+
+
 def test_safe_mode_loads_no_model_and_restores_no_layout(start: Start, fake_session: Any, qtbot: Any) -> None:
     first = start()
     first.widgets.window.conversation_dock.hide()

@@ -117,6 +117,24 @@ class TestSystemPrompt:
             presets.activated.emit(row)
         assert told.args == ["Answer in rhyme."]
 
+    def test_a_text_is_saved_under_a_name_that_is_not_built_in(self, shown: Any, qtbot: Any) -> None:
+        system = shown.chat.system
+        system.fold.setChecked(True)
+        system.set_text("Answer in rhyme.")
+        save, name = child(shown.window, "saveSystemPromptPreset"), child(shown.window, "systemPromptName")
+        qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
+        assert name.isVisible()
+        qtbot.keyClicks(name, "Brief")
+        assert not save.isEnabled()
+        name.setText("Rhyme")
+        with qtbot.waitSignal(system.preset_saved) as saved:
+            qtbot.keyClick(name, Qt.Key.Key_Return)
+        assert saved.args == ["Rhyme", "Answer in rhyme."]
+        assert (name.isVisible(), system.presets.currentText()) == (False, "Rhyme")
+        with qtbot.waitSignal(system.preset_deleted) as gone:
+            qtbot.mouseClick(child(shown.window, "deleteSystemPromptPreset"), Qt.MouseButton.LeftButton)
+        assert gone.args == ["Rhyme"]
+
 
 class TestRawMode:
     def test_opening_it_asks_for_the_text_and_continuing_sends_what_stands_there(
