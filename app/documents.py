@@ -79,7 +79,12 @@ class Documents(QObject):
             parent=self,
         )
         self.influence = InfluenceController(
-            engine=engine, asking=self.asking, answers=models.answers, faults=faults, parent=self
+            engine=engine,
+            asking=self.asking,
+            answers=models.answers,
+            models=models.models,
+            faults=faults,
+            parent=self,
         )
         self.pages = PagesController(
             desk=pages, asking=self.asking, model=models.page, passwords=passwords, parent=self

@@ -61,7 +61,11 @@ class AboutView(Sheet):
             )
         )
         self.column.addWidget(
-            note("Nothing leaves this machine; the network is used only for downloads that you start.", theme)
+            note(
+                "Nothing leaves this machine but what you send to a server that you entered; else the network "
+                "is used only for downloads that you start.",
+                theme,
+            )
         )
         self.text = QLabel()
         self.text.setObjectName("versions")

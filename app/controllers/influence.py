@@ -22,6 +22,7 @@ from inference.events import (
 )
 from inference.running import RunHandle, new_run_id
 from views.models.answers import AnswersModel, Influence
+from views.models.model_choice import ModelChoiceModel
 
 #: A source with less than this share of the strongest one's influence has next to none.
 _WEAK = 0.05
@@ -34,6 +35,7 @@ class InfluenceController(QObject):
         engine: Where the model is; an explanation waits for an answer that is being written.
         asking: Shows the sources again when they are explained.
         answers: Takes the result.
+        models: Which model is loaded.
         faults: Told of what went wrong.
     """
 
@@ -43,11 +45,13 @@ class InfluenceController(QObject):
         engine: Desk,
         asking: AskingController,
         answers: AnswersModel,
+        models: ModelChoiceModel,
         faults: FaultReporter,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._engine, self._asking, self._answers = engine, asking, answers
+        self._models = models
         self._faults = faults
         self._run: RunHandle | None = None
         self._context = ""
@@ -59,9 +63,11 @@ class InfluenceController(QObject):
         if self._run is not None:
             self.stop()
         elif last is not None and self._answers.explainable:
+            loaded = self._models.loaded
+            on_server = loaded is not None and loaded.info.remote is not None
             request = ExplainRequest(
                 run_id=new_run_id(),
-                method="atman",
+                method="server-leave-one-out" if on_server else "atman",
                 messages=last.messages,
                 reply_text=last.text,
                 granularity="sentence",
