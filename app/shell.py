@@ -334,7 +334,11 @@ class Shell(QObject):
             self.tell("The server does not tell this token's number, so its logit can't be changed.")
             return
         self._app.models.controls.set_bias(token, bias, text)
-        self.tell(f"The logit of {text!r} is changed by {bias:+g} from the next token on.")
+        loaded = self._app.models.models.loaded
+        far = loaded is not None and loaded.info.remote is not None
+        self.tell(
+            f"The logit of {text!r} is changed by {bias:+g} from the next {'reply' if far else 'token'} on."
+        )
 
     @Slot(object)
     def show_token_panel(self, focus: object) -> None:

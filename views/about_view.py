@@ -62,8 +62,8 @@ class AboutView(Sheet):
         )
         self.column.addWidget(
             note(
-                "Nothing leaves this machine but what you send to a server that you entered; else the network "
-                "is used only for downloads that you start.",
+                "Nothing leaves this machine but what you send to a server that you entered; else the "
+                "network is used only for downloads that you start.",
                 theme,
             )
         )
