@@ -7,10 +7,12 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.errors import (
     ContextFull,
+    KeyRefused,
     NotAvailable,
     RunCancelled,
     ServerError,
@@ -38,6 +40,8 @@ from inference.running import RunHandle
 if TYPE_CHECKING:
     from inference.remote.engine import RemoteEngine
 
+#: How vLLM tells the most candidates that it was started to give (--max-logprobs).
+_MOST_CANDIDATES = re.compile(r"max(?:imum)? allowed:? (\d+)", re.IGNORECASE)
 #: Seconds that the counts may take to follow the end of a reply.
 _AFTER_END = 2.0
 
@@ -105,10 +109,19 @@ class Reply:
                     raise
                 self.dropped += len(self.question.messages) - len(shorter.messages)
                 self.question = shorter
-            except (ServerError, NotAvailable) as error:
+            except (ServerError, NotAvailable, KeyRefused) as error:
                 if self.engine.silent or not re.search("log_?prob|logits_all", error.message, re.IGNORECASE):
                     raise
-                self.engine.silent = error.message
+                self._ask_for_less(error.message)
+
+    def _ask_for_less(self, refusal: str) -> None:
+        """As many candidates as the server says that it gives at most, or else none."""
+        traits, said = self.engine.traits, _MOST_CANDIDATES.search(refusal)
+        most = int(said.group(1)) if said else 0
+        if 0 < most < traits.top:
+            self.engine.traits = replace(traits, top=most, top_raw=min(most, traits.top_raw or most))
+        else:
+            self.engine.silent = refusal
 
     def _body(self) -> dict[str, Any]:
         traits = self.engine.traits

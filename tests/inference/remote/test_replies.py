@@ -215,6 +215,25 @@ def test_a_server_that_refuses_log_probabilities_is_asked_without(
     assert len(server.bodies) == 3  # the second time it is not asked again
 
 
+def test_a_server_that_gives_fewer_candidates_is_asked_for_those(
+    asking: Any, server: Any, said: Callable[..., bytes]
+) -> None:
+    def modest(to: Any, body: Any) -> None:
+        if body["top_logprobs"] > 5:
+            message = "Requested sample logprobs of 20, which is greater than max allowed: 5"
+            to.json({"object": "error", "message": message, "code": 400}, status=400)
+        else:
+            to.stream(said("Yes.", end="stop"))
+
+    server.lists("tiny", owner="vllm")
+    server.answers["/v1/chat/completions"] = modest
+    asking.load()
+    finished(asking.chat())
+    assert server.bodies[-1]["top_logprobs"] == 5
+    asking.chat(candidates=3)
+    assert server.bodies[-1]["top_logprobs"] == 3
+
+
 def test_the_oldest_turns_go_where_the_context_is_too_short(
     asking: Any, server: Any, said: Callable[..., bytes]
 ) -> None:
