@@ -68,13 +68,6 @@ class Sheet(QFrame):
         if had_focus and self._before is not None and self._before.isVisible():
             self._before.setFocus(Qt.FocusReason.PopupFocusReason)
 
-    def toggle_sheet(self, anchor: QWidget | None = None) -> None:
-        """Open, or close if it is open."""
-        if self.isVisible():
-            self.close_sheet()
-        else:
-            self.open_sheet(anchor)
-
     def first_focus(self) -> QWidget:
         """The widget that gets the keyboard when the sheet opens."""
         return self

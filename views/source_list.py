@@ -38,12 +38,6 @@ class SourceList(QListView):
         self.activated.connect(self._open)
         theme.changed.connect(self.viewport().update)
 
-    def select_number(self, number: int) -> None:
-        """Mark the source that the model knows by this number."""
-        row = self._sources.row_of(number)
-        if row >= 0:
-            self.setCurrentIndex(self._sources.index(row, 0))
-
     def _open(self, index: QModelIndex) -> None:
         row = cast("SourceRow", self._sources.data(index, self._sources.row_role))
         self._intents.source_opened.emit(row.source)

@@ -55,8 +55,6 @@ class ModelsController(QObject):
 
     #: A model is ready: the :class:`LoadChoice` that made it.
     ready = Signal(object)
-    #: A load broke off: :class:`~inference.events.Failed`.
-    load_failed = Signal(object)
     told = Signal(str)
 
     def __init__(
@@ -200,7 +198,6 @@ class ModelsController(QObject):
             self._model.set_loading(None)
             if isinstance(events[-1], Failed):
                 self._faults.report_failed(events[-1])
-                self.load_failed.emit(events[-1])
 
     def _note(self, event: Event) -> None:
         if isinstance(event, ModelUnloaded):

@@ -95,10 +95,6 @@ class Embedder:
         """
         return self._load().embed_pieces(texts)
 
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        """How many word pieces each text is."""
-        return [len(encoding.ids) for encoding in self._load().encode(texts)]
-
     def _load(self) -> _Loaded:
         with self._lock:
             if self._loaded is None:
