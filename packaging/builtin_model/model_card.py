@@ -26,15 +26,16 @@ def _row(name: str, scores: dict[str, float], uncited: bool = False) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def question_table(final: Figures, first: Figures, before: Figures) -> str:
+def question_table(final: Figures, second: Figures, first: Figures, before: Figures) -> str:
     """Scores by number of passages and prompt form, with the baselines; per cent, where measured."""
     head = "| passages, form | " + " | ".join(name.replace("_", " ") for name in _COLUMNS) + " |"
     lines = [head, "| --- |" + " ---: |" * len(_COLUMNS)]
     rows = [(form, label, final) for form, label in _FORMS]
+    rows += [(form, f"{label}, second training", second) for form, label in _FORMS]
     rows += [
         ("app", "first training", first),
         ("app", "first training without its last phase", before),
-        ("bm25 sentence", "BM25 sentence", final),
+        ("bm25 sentence", "BM25 sentence", second),
     ]
     for count in (1, 3, 5):
         for form, label, figures in rows:
@@ -44,19 +45,19 @@ def question_table(final: Figures, first: Figures, before: Figures) -> str:
     return "\n".join(lines)
 
 
-def prose_table(final: Figures, first: Figures) -> str:
+def prose_table(final: Figures, second: Figures, first: Figures) -> str:
     """Bits per byte by collection."""
-    lines = ["| collection | now | first training |", "| --- | ---: | ---: |"]
+    lines = ["| collection | now | second training | first |", "| --- | ---: | ---: | ---: |"]
     for name, value in final["prose"].items():
         label = name.removeprefix("bits_per_byte_")
-        lines.append(f"| {label} | {value:.3f} | {first['prose'][name]:.3f} |")
+        lines.append(f"| {label} | {value:.3f} | {second['prose'][name]:.3f} | {first['prose'][name]:.3f} |")
     return "\n".join(lines)
 
 
-def page_table(final: Figures, first: Figures) -> str:
+def page_table(final: Figures, second: Figures, first: Figures) -> str:
     """Real pages and page-like text: replies that contain the answer, refusals, quotes; per cent."""
     lines = ["| pages, reply | contains | refused | literal |", "| --- | ---: | ---: | ---: |"]
-    for figures, when in ((final, ""), (first, ", first training")):
+    for figures, when in ((final, ""), (second, ", second training"), (first, ", first training")):
         for key, what in (("pages", "real"), ("page-like", "made up")):
             for name, scores in figures.get(key, {}).get("scores", {}).items():
                 cells = (scores["contains"], scores["false_refusals"], scores["literal"])
@@ -94,15 +95,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    final, first, before = (
+    final, second, first, before = (
         json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("final", "first_training", "before_last_phase")
+        for name in ("final", "second_training", "first_training", "before_last_phase")
     )
     card = (HERE / "card.md").read_text(encoding="utf-8")
     parts = {
-        "QUESTIONS": question_table(final, first, before),
-        "PROSE": prose_table(final, first),
-        "PAGES": page_table(final, first),
+        "QUESTIONS": question_table(final, second, first, before),
+        "PROSE": prose_table(final, second, first),
+        "PAGES": page_table(final, second, first),
         "SAMPLES": sample_list(final),
     }
     for name, text in parts.items():
