@@ -41,12 +41,14 @@ def load(session: Session, request: LoadRequest, handle: RunHandle) -> Iterator[
         return
 
     from inference import catalog, loading
+    from inference.models.loaded_model import trim_heap
 
     began = time.perf_counter()
     catalog.find_model(request.model)
     yield from unload(session, UnloadRequest(run_id=request.run_id), handle)
     loaded = yield from loading.load(request, handle)
     session.use(loaded)
+    trim_heap()  # what it took to pack the weights for single steps
     yield loading.loaded_event(request, loaded, time.perf_counter() - began)
 
 
@@ -61,9 +63,10 @@ def unload(session: Session, request: UnloadRequest, handle: RunHandle) -> Itera
     from inference import loading
 
     loaded = session.loaded
+    before = None if loaded is None else loaded.memory()
     session.close()
     if loaded is not None:
-        yield loading.unload(loaded, request.run_id)
+        yield loading.unload(loaded, request.run_id, before=before)
 
 
 def load_draft(session: Session, request: LoadDraftRequest, handle: RunHandle) -> Iterator[Event]:

@@ -65,9 +65,15 @@ def loaded_event(request: LoadRequest, loaded: LoadedModel, seconds: float) -> M
     )
 
 
-def unload(loaded: LoadedModel, run_id: int) -> ModelUnloaded:
-    """Free a model's weights, whoever still refers to the model, and tell how much memory came back."""
-    before = loaded.memory()
+def unload(loaded: LoadedModel, run_id: int, *, before: MemoryUse | None = None) -> ModelUnloaded:
+    """Free a model's weights, whoever still refers to the model, and tell how much memory came back.
+
+    Args:
+        loaded: The model.
+        run_id: Of the run that asks for it.
+        before: What was held before its cache and its copies went; None: what is held now.
+    """
+    before = before or loaded.memory()
     for module in loaded.model.modules():
         module._parameters.clear()
         module._buffers.clear()

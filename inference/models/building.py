@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import sys
 from collections.abc import Iterator
@@ -39,12 +40,27 @@ def import_engine(reporter: Reporter, quantization: str) -> None:
     reporter.report(STARTING, 2, steps, "files")
     from transformers import AutoTokenizer  # noqa: F401
 
+    _import_networks()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     reporter.report(STARTING, 3, steps, "files")
     if quantization in BITSANDBYTES:
         import_bitsandbytes()
         reporter.report(STARTING, 4, steps, "files")
+
+
+def _import_networks() -> None:
+    """Import what all networks build on without SciPy, which is there for the losses of object detection
+    only: 40 MB that would stay.
+    """
+    from transformers import utils
+
+    asked: Any = utils.is_scipy_available
+    utils.is_scipy_available = lambda: False
+    try:
+        import transformers.modeling_utils  # noqa: F401
+    finally:
+        utils.is_scipy_available = asked
 
 
 def import_bitsandbytes() -> None:
@@ -229,10 +245,8 @@ def _build_from_gguf(files: ModelFiles, plan: LoadPlan, reporter: Reporter) -> P
 @contextlib.contextmanager
 def _gguf_progress(files: ModelFiles, reporter: Reporter) -> Iterator[None]:
     """Make transformers' progress bar over a GGUF file's tensors report to us, and end on a cancel."""
-    import transformers.modeling_gguf_pytorch_utils
-
-    gguf_loader: Any = transformers.modeling_gguf_pytorch_utils
-
+    # Not as an attribute of transformers, whose lazy module may have been replaced since it was imported.
+    gguf_loader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     counter = ByteCounter(reporter, UNPACKING, files.checkpoint.nbytes)
     counter.add(0)
 

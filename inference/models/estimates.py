@@ -18,8 +18,10 @@ from inference.models.model_files import OUTPUT_LAYER, ModelFiles, stored_dtype
 from inference.models.packing import bytes_held, stored_method, stored_quantization
 from inference.models.quantization import BITSANDBYTES, BLOCK_SIZE, DTYPE_BYTES, can_pack, effective_dtype
 
-#: Most tokens that are read at once in a prefill, by device; sets the size of its intermediate tensors.
-PREFILL_CHUNK = {"cpu": 512, "cuda": 2048}
+#: Tokens that are read at once in a prefill on a GPU; sets the size of its intermediate tensors.
+GPU_CHUNK = 2048
+#: Multiplications that a chunk of the prompt may cost on a CPU: some 30 to 60 ms on one core.
+_CPU_CHUNK = 1.5e9
 
 #: A conversation needs at least this much context; a model that can't have it does not fit.
 SMALLEST_CONTEXT = 512
@@ -27,8 +29,12 @@ SMALLEST_CONTEXT = 512
 #: Share of the free memory that a context chosen by the app may fill.
 _COMFORTABLE = 0.8
 
-#: What libraries take when a model is first read on a CPU: their code, tables and threads' working memory.
-_CPU_LIBRARIES = 32 * 2**20
+#: What libraries keep on a CPU beside the tensors that are counted: measured, the more the more they repack.
+_CPU_LIBRARIES = {"int8": 14 * 2**20, "nf4": 28 * 2**20, "fp4": 28 * 2**20}
+_CPU_LIBRARIES_PLAIN = 8 * 2**20
+
+#: Float32 copies of a tensor that there are at once while a GGUF file is unpacked.
+_UNPACKING = 4
 
 #: Families whose single tokens are read by :mod:`inference.passes.cpu_step`, by their classes.
 STEP_FAMILIES = frozenset(
@@ -99,10 +105,12 @@ def plan(
         notes.append(rope.warning(trained, scaling))
     own = rope.stretched(trained, scaling)
     context = min(context_length or own, own)
-    overhead = overhead_bytes(files, dtype, place) + copy_bytes(files, quantization, dtype, place)
+    overhead = overhead_bytes(files, quantization, dtype, place)
+    overhead += copy_bytes(files, quantization, dtype, place)
     base = weight_bytes(files, quantization, dtype, place) + overhead
     if context_length is None:
-        context = _comfortable_context(files, dtype, context, round(free * _COMFORTABLE) - base)
+        context = _comfortable_context(files, dtype, place, context, round(free * _COMFORTABLE) - base)
+    overhead += working_bytes(files, dtype, place, context)
     estimate = MemoryEstimate(
         device=place,
         weights=weight_bytes(files, quantization, dtype, place),
@@ -126,7 +134,8 @@ def _on_the_way(files: ModelFiles, quantization: Quantization, dtype: str, devic
     packed = weight_bytes(files, quantization, dtype, device)
     if device != "cpu" or files.gguf is None or quantization not in BITSANDBYTES:
         return packed if device == "cpu" else 0
-    return weight_bytes(files, "none", dtype, device) + packed
+    largest = max((tensor.elements for tensor in files.parameters()), default=0)
+    return weight_bytes(files, "none", dtype, device) + packed + _UNPACKING * 4 * largest
 
 
 def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
@@ -145,9 +154,10 @@ def refuse_if_too_big(files: ModelFiles, chosen: LoadPlan) -> None:
             f"Unpacking this file takes about {_gb(estimate.loading)}, and {_gb(estimate.free)} are free.",
             hint="Load it in 16 bit, or use a file with safetensors weights.",
         )
-    room = estimate.free - estimate.weights - estimate.overhead
-    context = _comfortable_context(files, chosen.dtype, chosen.context_length, room)
-    if kv_bytes(files, chosen.dtype, context) <= room:
+    working = working_bytes(files, chosen.dtype, chosen.device, chosen.context_length)
+    room = estimate.free - estimate.weights - estimate.overhead + working
+    context = _comfortable_context(files, chosen.dtype, chosen.device, chosen.context_length, room)
+    if context_bytes(files, chosen.dtype, chosen.device, context) <= room:
         raise OutOfMemory(message, hint=f"A context of {context:,} tokens would fit.")
     for quantization in ("bf16", "int8", "nf4"):
         dtype = effective_dtype(quantization, chosen.device, stored_dtype(files))
@@ -213,14 +223,42 @@ def kv_bytes(files: ModelFiles, dtype: str, tokens: int) -> int:
     return architecture.kv_shape(files.text_config).values(tokens) * DTYPE_BYTES[dtype]
 
 
-def overhead_bytes(files: ModelFiles, dtype: str, device: str) -> int:
-    """Bytes beside weights and cache: a prefill chunk's activations, float32 logits, and libraries' own."""
+def working_bytes(files: ModelFiles, dtype: str, device: str, tokens: int) -> int:
+    """Bytes that grow with the context beside the cache, on a CPU: a layer's keys and values once more while
+    its buffer grows and once more for their groups, and a chunk's mask.
+    """
+    if device != "cpu":
+        return 0
+    layers = max(1, architecture.layer_count(files.text_config))
+    return 2 * kv_bytes(files, dtype, tokens) // layers + _chunk(files, device) * tokens * 4
+
+
+def context_bytes(files: ModelFiles, dtype: str, device: str, tokens: int) -> int:
+    """All bytes that grow with the context."""
+    return kv_bytes(files, dtype, tokens) + working_bytes(files, dtype, device, tokens)
+
+
+def cpu_chunk(parameters: int) -> int:
+    """Tokens to read at once on a CPU, so few that a cancel is soon seen."""
+    return min(512, max(16, 1 << int(_CPU_CHUNK / max(1, parameters)).bit_length() - 1))
+
+
+def _chunk(files: ModelFiles, device: str) -> int:
+    return GPU_CHUNK if device == "cuda" else cpu_chunk(sum(one.elements for one in files.parameters()))
+
+
+def overhead_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
+    """Bytes beside weights and cache, whatever the context: a prefill chunk's activations, float32 logits,
+    and libraries' own.
+    """
     config = files.text_config
     width = architecture.hidden_size(config)
     inner = architecture.first_int(config, "intermediate_size", "n_inner", "ffn_dim", default=4 * width)
-    activations = PREFILL_CHUNK[device] * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
+    activations = _chunk(files, device) * (6 * width + 3 * inner) * DTYPE_BYTES[dtype]
     logits = 4 * 4 * architecture.first_int(config, "vocab_size")
-    return activations + logits + (_CUDA_CONTEXT if device == "cuda" else _CPU_LIBRARIES)
+    if device == "cuda":
+        return activations + logits + _CUDA_CONTEXT
+    return activations + logits + _CPU_LIBRARIES.get(quantization, _CPU_LIBRARIES_PLAIN)
 
 
 def copy_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
@@ -241,19 +279,21 @@ def copy_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device
 
 def _smallest(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
     """What the model takes at the least: with the smallest context."""
-    weights = weight_bytes(files, quantization, dtype, device) + overhead_bytes(files, dtype, device)
+    weights = weight_bytes(files, quantization, dtype, device)
+    weights += overhead_bytes(files, quantization, dtype, device)
     weights += copy_bytes(files, quantization, dtype, device)
-    return weights + kv_bytes(files, dtype, SMALLEST_CONTEXT)
+    return weights + context_bytes(files, dtype, device, SMALLEST_CONTEXT)
 
 
-def _comfortable_context(files: ModelFiles, dtype: str, longest: int, room: int) -> int:
-    """The largest context whose cache fits into ``room``, in steps of 256, at least the smallest one."""
-    if kv_bytes(files, dtype, longest) <= room:
+def _comfortable_context(files: ModelFiles, dtype: str, device: str, longest: int, room: int) -> int:
+    """The largest context that fits into ``room``, in steps of 256, at least the smallest one."""
+    if context_bytes(files, dtype, device, longest) <= room:
         return longest
     low, high = 0, longest
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if kv_bytes(files, dtype, middle) <= room else (low, middle - 1)
+        fits = context_bytes(files, dtype, device, middle) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
     return min(longest, max(SMALLEST_CONTEXT, low // 256 * 256))
 
 

@@ -16,6 +16,7 @@ from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
 from inference.errors import NotAvailable
 from inference.events import SteeringOptions
+from inference.models.estimates import GPU_CHUNK, cpu_chunk
 from inference.passes.attention_masks import mask_layout
 from inference.passes.cpu_step import cpu_step
 from inference.passes.kv_cache import EngineCache, RecomputingCache, new_cache
@@ -24,10 +25,6 @@ from inference.steering import is_neutral
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
-
-#: Multiplications that a chunk of the prompt may cost on a CPU: some 30 to 60 ms on one core.
-_CPU_CHUNK = 1.5e9
-_GPU_CHUNK = 2048
 
 
 _PLAIN = SteeringOptions()
@@ -85,9 +82,8 @@ class Forward:
         if self.recurrent:
             return self._loaded.context_length
         if self._loaded.device.type != "cpu":
-            return _GPU_CHUNK
-        weights = max(1, self._loaded.info.parameters)
-        return min(512, max(16, 1 << int(_CPU_CHUNK / weights).bit_length() - 1))
+            return GPU_CHUNK
+        return cpu_chunk(self._loaded.info.parameters)
 
     def new_cache(self) -> EngineCache:
         """An empty cache of the right kind."""

