@@ -105,8 +105,12 @@ def _recall(name: str, questions: Sequence[Question], results: Sequence[Sequence
 def _marks(
     library: Library, documents: Path, questions: Sequence[Question], results: Sequence[Sequence[Source]]
 ) -> dict[str, Any]:
-    """Intersection over union of marks and evidence, where the right page is among the first five."""
-    marked, known, whole, holds = [], [], [], []
+    """Intersection over union of marks and evidence, where the right page is among the first five.
+
+    A mark can miss because another sentence is marked, or because the right one ends elsewhere than the
+    evidence: the share of marks that hold the answer, and how well those cover the evidence, tell them apart.
+    """
+    marked, known, whole, holds, right = [], [], [], [], []
     for one, hits in zip(questions, results, strict=True):
         rank = rank_of_page(one, hits[:5])
         if rank is None:
@@ -118,10 +122,13 @@ def _marks(
             known.append(overlap(_answer_boxes(library, hit, one.answer) or hit.boxes, evidence))
             whole.append(overlap(hit.passage_boxes, evidence))
             holds.append(_squeezed(one.answer) in _squeezed(hit.text))
+            right.append(_squeezed(one.answer) in _squeezed(hit.marked))
     return {
         "figure": "marks",
         "questions": len(marked),
         "passage holds the answer": _share(holds),
+        "what is marked holds the answer": _share(right),
+        "of those, iou >= 0.5": _share([value >= 0.5 for value, it in zip(marked, right, strict=True) if it]),
         "iou of the marks, median": _median(marked),
         "iou of the marks >= 0.5": _share([value >= 0.5 for value in marked]),
         "iou of the sentence with the answer, median": _median(known),

@@ -24,6 +24,7 @@ from inference.events import DocumentEntry, DocumentIndexed, Event, IndexRequest
 from inference.running import RunHandle
 
 _BATCH = 32  # passages that are embedded and staged together: what a crash can cost at most
+_WINDOW = 256  # passages of which those of like length are embedded together: so little is padded
 _TIDY_EVERY = 20_000  # passages
 
 
@@ -113,10 +114,10 @@ class _Indexing:
             yield self._meter.opened(step.pages)
         elif isinstance(step, PageRead):
             document.take(step)
-            while len(document.waiting) >= _BATCH:
+            while len(document.waiting) >= _WINDOW:
                 self._handle.check()
                 document.embed(_BATCH, self._handle.check)
-                yield self._meter.embedded(document.page_of_last, _BATCH)
+                yield self._meter.embedded(document.page_reached, _BATCH)
             yield self._meter.read(step.number)
         elif isinstance(step, FileEnds):
             refusal = step.refusal or document.why_empty()
@@ -126,7 +127,7 @@ class _Indexing:
                 while document.waiting:
                     self._handle.check()
                     count = document.embed(_BATCH, self._handle.check)
-                    yield self._meter.embedded(document.page_of_last, count)
+                    yield self._meter.embedded(document.page_reached, count)
                 yield self._meter.event("writing")
                 yield self._write(document, old)
             yield self._meter.ends()
@@ -182,7 +183,12 @@ class _Document:
         self._vectors: list[Vectors | None] = []
         self._problems: dict[str, list[int]] = {}
         self._pages = 0
-        self.page_of_last = 0
+
+    @property
+    def page_reached(self) -> int:
+        """The page that would be reached if the passages were embedded in their order."""
+        done = len(self.records) - len(self.waiting)
+        return self.records[done - 1].page if done else 0
 
     def take(self, page: PageRead) -> None:
         """Add a page's passages; those whose vectors a broken-off run left need no embedding."""
@@ -197,14 +203,16 @@ class _Document:
             self._vectors.append(vector)
 
     def embed(self, count: int, check: Callable[[], None]) -> int:
-        """Embed and stage the next passages; returns how many they were."""
-        batch, self.waiting = self.waiting[:count], self.waiting[count:]
+        """Embed and stage some of the next passages, the longest ones first; returns how many they were."""
+        window = sorted(self.waiting[:_WINDOW], key=lambda index: -len(self.records[index].embedded_text))
+        batch = window[:count]
+        taken = set(batch)
+        self.waiting = [index for index in self.waiting if index not in taken]
         records = [self.records[index] for index in batch]
         vectors = self._library.embedder.embed([record.embedded_text for record in records], check)
         self._library.ledger.stage(self.row.document, [_key(record) for record in records], vectors)
         for index, vector in zip(batch, vectors, strict=True):
             self._vectors[index] = vector
-        self.page_of_last = records[-1].page
         return len(batch)
 
     def vectors(self) -> Vectors:

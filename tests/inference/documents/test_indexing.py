@@ -124,7 +124,7 @@ def test_pages_without_text_are_named(shelf, make_pdf) -> None:  # type: ignore[
 def test_a_cancelled_run_goes_on_where_it_stopped(shelf, prose_pdf, embedder) -> None:  # type: ignore[no-untyped-def]
     file = prose_pdf("long.pdf", [f"Page {number} tells of animal number {number}." for number in range(100)])
     with pytest.raises(RunCancelled):
-        shelf.bring_up_to_date(file, cancel_after=60)
+        shelf.bring_up_to_date(file, cancel_after=105)
     embedded = len(embedder.seen)
     assert 0 < embedded < 100
     assert retrieve(shelf.library, "animal", limit=5).hits == (), "half a document is not searchable"
@@ -362,3 +362,11 @@ def test_work_on_the_index_can_be_broken_off_and_leaves_the_library_whole(
     assert len(store.matching(["true"], 500)) == 300
     store.tidy()
     assert len(store.nearest(np.full(384, 384**-0.5, dtype=np.float32), 10)) == 10
+
+
+def test_passages_of_like_length_are_embedded_together(shelf, prose_pdf, embedder) -> None:  # type: ignore[no-untyped-def]
+    pages = [f"Page {n} tells of stones. " * (1 if n % 2 else 6) for n in range(80)]
+    shelf.bring_up_to_date(prose_pdf("stones.pdf", pages))
+    lengths = [len(text) for text in embedder.seen]
+    assert len(lengths) == 80
+    assert lengths == sorted(lengths, reverse=True)
