@@ -67,13 +67,31 @@ class Graphs:
                 for _ in range(2):  # libraries choose their algorithms and allocate at the first calls
                     work()
             current.wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            # Other threads may go on using the GPU: the monitor asks for its memory, an embedder computes.
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
-                work()
+            graph = self._begun_and_ended(work, stream)
             self._pool = graph.pool()
             self.bytes = _pool_bytes(self._pool)
         return graph.replay
+
+    def _begun_and_ended(self, work: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
+        """The work in a graph. ``torch.cuda.graph`` would leave the capture's stream the current one, and its
+        pool open, where the work fails.
+        """
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self.device)
+        torch.cuda.empty_cache()
+        pool = self._pool if self._pool is not None else torch.cuda.graph_pool_handle()
+        with torch.cuda.stream(stream):
+            # Other threads may go on using the GPU: the monitor asks for its memory, an embedder computes.
+            graph.capture_begin(pool, capture_error_mode="thread_local")
+            try:
+                work()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):
+                    graph.capture_end()
+                _close_pool(torch.cuda.current_device(), pool)
+                raise
+            graph.capture_end()
+        return graph
 
     def settle(self) -> None:
         """Wait until no graph runs any more, so that they can be let go."""
@@ -89,6 +107,14 @@ class Graphs:
 def _capture_stream(device: int) -> torch.cuda.Stream:
     """One stream for all captures on a device: cuBLAS keeps 32 MB for every stream that it has seen."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _close_pool(device: int, pool: Any) -> None:
+    """Let the allocator no longer think that a capture is under way."""
+    end = getattr(torch._C, "_cuda_endAllocateToPool", None)
+    if end is not None:
+        with contextlib.suppress(RuntimeError):
+            end(device, pool)
 
 
 def _pool_bytes(pool: Any) -> int:
