@@ -53,9 +53,8 @@ def _import_networks() -> None:
     """Import what all networks build on without SciPy, which is there for the losses of object detection
     only: 40 MB that would stay.
     """
-    from transformers import utils
-
-    asked: Any = utils.is_scipy_available
+    utils: Any = importlib.import_module("transformers.utils")
+    asked = utils.is_scipy_available
     utils.is_scipy_available = lambda: False
     try:
         import transformers.modeling_utils  # noqa: F401
