@@ -2,8 +2,8 @@
 
 The same stop of the tour never gives the same bytes twice: clocks, seconds, memory and a caret are in it. The
 rule: both pictures in grey, averaged over blocks of 16 x 16 pixels; at most 2 % of the blocks differ by more
-than 24 of 255 grey levels. Where the words of a reply depend on the moment (the temperature is moved while it is
-written; its picture is taken while it grows) or seconds are drawn as bars, it is 15 %.
+than 24 of 255 grey levels. Where words depend on the moment (the temperature is moved while the reply is
+written; its picture is taken while it grows), or seconds are drawn as bars, it is 15 %.
 """
 
 from __future__ import annotations
