@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFrame,
-    QHBoxLayout,
     QPushButton,
     QSizePolicy,
     QToolTip,
@@ -322,10 +321,9 @@ class ExpertsPage(QWidget):
             self._summary,
         ):
             inside.addWidget(part)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._switch)
-        buttons.addWidget(self._again)
-        buttons.addStretch(1)
+        buttons = QVBoxLayout()  # side by side they are too wide for the panel
+        for button in (self._switch, self._again):
+            buttons.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
         inside.insertLayout(inside.count() - 1, buttons)
         inside.insertWidget(inside.count() - 1, self._replies)
         column = QVBoxLayout(self)

@@ -90,7 +90,7 @@ class TranscriptView(ReadingArea):
 
     def _count_again(self, message_id: MessageId, first: int) -> None:
         """Tokens came for a text that is shown: sections tell how many they have."""
-        if first == 0 and not self._stale and self._shapes.get(message_id, ()):
+        if first == 0 and not self._stale and self._shapes.get(message_id):
             self._settle_soon()
 
     def _toggle(self, line: SectionPiece) -> None:

@@ -149,8 +149,9 @@ class CpuStep:
         for layer, held in zip(self._layers, cache.layers, strict=True):
             mixed = layer.read(layer.before_attention(hidden)).view(-1, self._size)
             if layer.norms is not None:
-                parts = mixed.split([self._queries, self._keys, self._keys])
-                mixed = torch.cat([layer.norms[0](parts[0]), layer.norms[1](parts[1]), parts[2]])
+                first, second = self._queries, self._queries + self._keys
+                queries, keys = layer.norms[0](mixed[:first]), layer.norms[1](mixed[first:second])
+                mixed = torch.cat([queries, keys, mixed[second:]])
             hidden = layer.write(self._attended(mixed, cos, sin, held), hidden)
             gate, up = layer.widen(layer.before_mlp(hidden)).chunk(2, -1)
             hidden = layer.narrow(silu(gate).mul_(up), hidden)

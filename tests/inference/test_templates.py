@@ -123,8 +123,8 @@ def test_a_system_message_that_was_moved_can_still_be_steered(chat: Any, run: An
 
 QWEN = (
     "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' and not loop.last %}"
-    "{{ m.content.split('</think>')[-1].lstrip() }}{% else %}{{ m.content }}{% endif %}{% endfor %}[assistant]"
-    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+    "{{ m.content.split('</think>')[-1].lstrip() }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    "[assistant]{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
 )
 HARMONY = (
     "{% for m in messages %}{% if '<|channel|>' in m.content %}{{ raise_exception('Pass thinking apart') }}"
