@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from inference.documents.pages import Page, area, overlap
-from inference.documents.readers.document import UnreadableDocument
+from inference.documents.readers.document import (
+    NO_TEXT_LAYER,
+    NOTHING_RECOGNISED,
+    UnreadableDocument,
+    can_recognise,
+)
 from inference.documents.readers.formats import open_document
 
 
@@ -109,7 +114,7 @@ def test_a_page_that_is_shown_turned_has_one_box_a_line(make_pdf: Callable[..., 
 
 def test_pages_without_text_say_why(make_pdf: Callable[..., Path]) -> None:
     pages = read(make_pdf("a.pdf", [[(72, 700, 11, "Text.")], []], image=True))
-    assert [page.problem for page in pages] == ["", "scanned page without a text layer"]
+    assert [page.problem for page in pages] == ["", NOTHING_RECOGNISED if can_recognise() else NO_TEXT_LAYER]
 
 
 def test_a_damaged_file_is_refused_in_words(tmp_path: Path) -> None:
