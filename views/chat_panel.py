@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QResizeEvent, QShowEvent
+from PySide6.QtGui import QFontMetrics, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QComboBox,
@@ -33,7 +33,7 @@ from views.raw_prompt import RawPrompt
 from views.reading_area import ReadingArea
 from views.segments import Segments
 from views.system_prompt import SystemPrompt
-from views.theme import GRID, Theme
+from views.theme import CAPTION, GRID, Theme
 from views.token_view import TokenView
 from views.transcript import TranscriptView
 
@@ -217,10 +217,11 @@ class ChatPanel(QWidget):
         self._views.add("raw", "Raw", "The exact text of the prompt (Ctrl+Shift+T)")
         self._views.chosen.connect(self._choose_view)
         self._legend = ColorLegend(self._theme, self)
-        self._guesses = Legend((LegendItem("guessed ahead", "corner"),), self._theme, self)
+        self._guesses = Legend((LegendItem("guessed", "corner"),), self._theme, self)
         self._guesses.setObjectName("guessLegend")
         self._guesses.setToolTip("Tokens that were guessed ahead and confirmed together with an earlier one")
-        self._guesses.setFixedWidth(28 * GRID)
+        words = QFontMetrics(self._theme.font(CAPTION)).horizontalAdvance("guessed")
+        self._guesses.setFixedWidth(words + 6 * GRID)
         self._guesses.hide()
         self._measure = QComboBox(self)
         self._measure.setObjectName("colorMeasure")
