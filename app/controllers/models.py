@@ -107,7 +107,9 @@ class ModelsController(QObject):
         """Put a model into the list and choose it."""
         if self._model.row_of(source) < 0:
             path = Path(source)
-            size = path.stat().st_size if path.is_file() else 0
+            files = [path] if path.is_file() else path.glob("*")
+            weights = [file for file in files if file.suffix.lower() in _WEIGHTS]
+            size = sum(file.stat().st_size for file in weights)
             self._model.add_entry(ModelEntry(source=source, name=path.name, origin="folder", size=size))
         self._model.set_choice(LoadChoice(model=source))
 

@@ -342,7 +342,8 @@ def test_a_folder_dropped_on_the_documents_is_documents_unless_it_is_a_model(
     for file in ("README.md", name):
         (folder / file).write_text("text")
     app.widgets.intents.paths_dropped.emit([str(folder)])
-    assert (app.models.models.row_of(str(folder)) >= 0) == (mode == "chat")
+    sizes = [entry.size for entry in app.models.models.entries if entry.source == str(folder)]
+    assert sizes == ([len("text")] if mode == "chat" else [])
 
 
 @pytest.mark.qt_log_ignore(r"does not support raise", extend=True)
