@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -37,6 +38,7 @@ class ControlBuffers:
         self.seen = torch.zeros(vocabulary, dtype=torch.bool, device=device)
         self.counts = torch.zeros(vocabulary, device=device)
         self._bias: tuple[tuple[int, float], ...] = ()
+        self._held: deque[Tensor] = deque(maxlen=16)
 
     @torch.inference_mode()
     def set_controls(self, controls: SamplingControls) -> None:
@@ -53,8 +55,8 @@ class ControlBuffers:
             math.inf if threshold is None else threshold,
             own_bias(steering),
         )
-        _put(self.numbers, numbers)
-        _put(self.whole[:1], [min(controls.top_k, self.vocabulary)])
+        _put(self.numbers, numbers, self._held)
+        _put(self.whole[:1], [min(controls.top_k, self.vocabulary)], self._held)
         if controls.logit_bias != self._bias:
             self._bias = controls.logit_bias
             self.bias.zero_()
@@ -75,7 +77,7 @@ class ControlBuffers:
     @torch.inference_mode()
     def restart(self, stream: RandomStream) -> None:
         """Go on with a random stream where it is."""
-        _put(self.whole[1:], [stream.key, stream.step])
+        _put(self.whole[1:], [stream.key, stream.step], self._held)
 
     def bytes(self) -> int:
         """Memory of all of them."""
@@ -89,7 +91,8 @@ def own_bias(options: SteeringOptions) -> float:
     return log_bias(factor) if options.mode == "log-additive" else factor - 1.0
 
 
-def _put(buffer: Tensor, values: Sequence[float]) -> None:
-    """Copy a few numbers into a buffer without waiting for the device."""
+def _put(buffer: Tensor, values: Sequence[float], held: deque[Tensor]) -> None:
+    """Copy a few numbers into a buffer without waiting for the device; they are held meanwhile."""
     source = torch.tensor(values, dtype=buffer.dtype)
-    buffer.copy_(source.pin_memory() if buffer.is_cuda else source, non_blocking=True)
+    held.append(source.pin_memory() if buffer.is_cuda else source)
+    buffer.copy_(held[-1], non_blocking=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ class StepReading:
         self.buffers = self.cache.buffers
         self.form = PLAIN_FORM
         self._columns: Tensor | None = None
+        # Held until the device has long had them: whether memory is free again is not left to the allocator
+        # of pinned memory, which a capture that failed may leave in its pool.
+        self._on_their_way: deque[tuple[Tensor, Tensor]] = deque(maxlen=4)
 
     def buffers_moved(self) -> None:
         """They have another size now."""
@@ -75,6 +79,7 @@ class StepReading:
         own = row[last : last + 1].clone()
         if pinned:
             row, own = row.pin_memory(), own.pin_memory()
+            self._on_their_way.append((row, own))
         self.buffers.key_bias.zero_()
         self.row().copy_(row, non_blocking=True)
         return own

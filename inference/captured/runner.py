@@ -238,7 +238,8 @@ class StepRunner:
             self._grow(position + GUESSED_ROWS, GUESSED_ROWS)
         padded = [*ids, *[ids[-1]] * (GUESSED_ROWS - len(ids))]
         source = torch.tensor([padded])
-        self.tokens.copy_(source.pin_memory() if self.graphs.captures else source, non_blocking=True)
+        self._source = source.pin_memory() if self.graphs.captures else source  # held until the next one
+        self.tokens.copy_(self._source, non_blocking=True)
         self.buffers.position.fill_(position)
         self._readers[GUESSED_ROWS, self.reading.form]()
 
