@@ -14,6 +14,8 @@ from views.theme import CAPTION, GRID, Theme
 
 #: Width of the strip where the legend is no wider than it needs to be, px.
 _BAR = 96
+#: Its width where there is little room, px.
+_SHORT_BAR = 32
 _STEPS = 24
 
 
@@ -67,12 +69,15 @@ class ColorLegend(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        metrics = QFontMetrics(self._theme.font(CAPTION))
-        words = sum(metrics.horizontalAdvance(end) for end in scale_ends(self._measure))
-        return QSize(words + _BAR + 5 * GRID, 6 * GRID)
+        return self._size(_BAR)
 
     def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+        return self._size(_SHORT_BAR)
+
+    def _size(self, bar: int) -> QSize:
+        metrics = QFontMetrics(self._theme.font(CAPTION))
+        words = sum(metrics.horizontalAdvance(end) for end in scale_ends(self._measure))
+        return QSize(words + bar + 5 * GRID, 6 * GRID)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -82,7 +87,8 @@ class ColorLegend(QWidget):
         low, high = scale_ends(self._measure)
         left = metrics.horizontalAdvance(low) + 2 * GRID
         right = metrics.horizontalAdvance(high) + 2 * GRID
-        room = float(self.width() - left - right if self._wide else _BAR)
+        room = float(self.width() - left - right)
+        room = room if self._wide else min(room, float(_BAR))
         painter.setPen(self._theme.color("muted"))
         middle = Qt.AlignmentFlag.AlignVCenter
         painter.drawText(QRectF(0, 0, left, self.height()), middle, low)
