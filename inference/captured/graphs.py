@@ -73,24 +73,19 @@ class Graphs:
         return graph.replay
 
     def _begun_and_ended(self, work: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-        """The work in a graph. ``torch.cuda.graph`` would leave the capture's stream the current one, and its
-        pool open, where the work fails.
+        """The work in a graph. Where it fails, ``torch.cuda.graph`` leaves the capture's stream the current
+        one, and its pool open: both are put right.
         """
-        graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize(self.device)
-        torch.cuda.empty_cache()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         pool = self._pool if self._pool is not None else torch.cuda.graph_pool_handle()
-        with torch.cuda.stream(stream):
+        try:
             # Other threads may go on using the GPU: the monitor asks for its memory, an embedder computes.
-            graph.capture_begin(pool, capture_error_mode="thread_local")
-            try:
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 work()
-            except BaseException:
-                with contextlib.suppress(RuntimeError):
-                    graph.capture_end()
-                _close_pool(torch.cuda.current_device(), pool)
-                raise
-            graph.capture_end()
+        except BaseException:
+            torch.cuda.set_stream(current)
+            _close_pool(torch.cuda.current_device(), pool)
+            raise
         return graph
 
     def settle(self) -> None:
