@@ -84,6 +84,7 @@ class _Indexing:
         passwords = {os.path.abspath(file): password for file, password in self._request.passwords}
         with ReadAhead(list(found.files), rows, passwords, self._limits) as ahead:
             yield from self._take_in(ahead, rows)
+        ledger.drop_staged()  # of files that are gone, or have changed since a run that broke off
         if self._written or found.gone:
             yield self._meter.event("tidying")
             store.tidy(self._handle.check)

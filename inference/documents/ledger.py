@@ -204,14 +204,10 @@ class Ledger:
         return {bytes(key): np.frombuffer(vector, dtype=np.float32) for key, vector in found}  # type: ignore[call-overload]
 
     def staged_documents(self) -> list[str]:
-        """The documents that vectors wait for."""
+        """Documents of which vectors wait."""
         return [str(row[0]) for row in self._all("SELECT DISTINCT document FROM staged")]
 
-    def drop_staged(self, documents_to_keep: Iterable[str]) -> None:
-        """Drop vectors that wait for documents which are no longer there."""
-        keep = set(documents_to_keep)
-        waiting = self.staged_documents()
+    def drop_staged(self) -> None:
+        """Drop all vectors that wait: a run that went through every file leaves none of use."""
         with self._commit() as db:
-            db.executemany(
-                "DELETE FROM staged WHERE document = ?", [(name,) for name in waiting if name not in keep]
-            )
+            db.execute("DELETE FROM staged")

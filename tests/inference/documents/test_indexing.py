@@ -134,6 +134,16 @@ def test_a_cancelled_run_goes_on_where_it_stopped(shelf, prose_pdf, embedder) ->
     assert shelf.entries()["long.pdf"].passages == 100
 
 
+def test_nothing_is_kept_of_a_file_that_went_before_it_was_finished(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
+    file = prose_pdf("long.pdf", [f"Page {number} tells of animal number {number}." for number in range(100)])
+    with pytest.raises(RunCancelled):
+        shelf.bring_up_to_date(file, cancel_after=105)
+    assert shelf.library.ledger.staged_documents()
+    file.unlink()
+    shelf.bring_up_to_date()
+    assert shelf.library.ledger.staged_documents() == []
+
+
 def test_progress_counts_up_to_all_files_and_pages(shelf, prose_pdf) -> None:  # type: ignore[no-untyped-def]
     files = [prose_pdf(f"{n}.pdf", ["One page.", "Another page."]) for n in range(3)]
     steps = [event for event in shelf.bring_up_to_date(*files) if isinstance(event, IndexProgress)]
