@@ -101,7 +101,7 @@ class Prefix:
 
         Scores of the first ``known`` tokens are kept: those that will be read again unchanged.
         """
-        if self.cache.get_seq_length() > length:
+        if self._cached() > length:
             if not can_crop(self.cache):
                 return False
             crop(self.cache, length)
@@ -110,6 +110,13 @@ class Prefix:
         if self.steady is not None and length <= self.steady:
             self.steady = None
         return True
+
+    def _cached(self) -> int:
+        """Positions in the cache."""
+        try:
+            return self.cache.get_seq_length()
+        except ValueError:  # recurrent states alone do not tell how much they have read
+            return len(self.ids)
 
     def steering_changes(self) -> None:
         """What is read from now on sees earlier keys under other factors than those that wrote them."""

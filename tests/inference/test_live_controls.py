@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from transformers import PreTrainedModel
 
 from inference.events import (
     AttentionControl,
     Cancelled,
     ControlsChanged,
     Event,
+    Failed,
     Finished,
     GenerateRequest,
     Progress,
@@ -197,6 +199,22 @@ class TestAttention:
         events.close()
         again = tokens(run(session, generating(prompt=PROMPT, max_new_tokens=20)))
         assert [token.id for token in again] == [token.id for token in plain]
+
+    def test_a_model_without_attention_says_so_in_mid_reply_too(
+        self,
+        families: dict[str, PreTrainedModel],
+        as_loaded: Callable[..., LoadedModel],
+        generating: Generating,
+    ) -> None:
+        session = Session()
+        session.use(as_loaded(families["mamba"]))
+        handle, events = start(session, generating(prompt=PROMPT, max_new_tokens=20))
+        next_tokens(events, 3)
+        handle.controls = replace(handle.controls, attention=(self.CONTROL,))
+        last = list(events)[-1]
+        assert isinstance(last, Failed)
+        assert last.kind == "not-available"
+        assert "no attention" in last.message
 
     def test_what_the_model_was_unsure_of_can_be_turned_down(
         self, session: Session, run: Run, generating: Generating
