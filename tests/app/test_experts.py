@@ -136,8 +136,7 @@ def test_experts_that_are_off_can_be_left_out_of_replies_too(app: App, fake_sess
     look_again = app.models.experts
     look_again.switch(3, 2, False)
     child(app, "expertsInReplies").setChecked(True)
-    qtbot.waitUntil(lambda: bool(fake_session.of(SetExpertsRequest)))
-    assert fake_session.of(SetExpertsRequest)[-1].off == ((3, 2),)
+    qtbot.waitUntil(lambda: [one.off for one in fake_session.of(SetExpertsRequest)][-1:] == [((3, 2),)])
     app.widgets.intents.send_requested.emit("And without it?")
     qtbot.waitUntil(lambda: len(fake_session.of(GenerateRequest)) == 3 and not app.generation.running)
     assert fake_session.of(GenerateRequest)[-1].controls.experts_off == ((3, 2),)

@@ -62,7 +62,9 @@ def test_a_control_moved_while_it_writes_acts_on_the_next_token(
     app = open_app()
     endless = ((2, -100.0), (6, -100.0))
     app.models.controls.set_controls(
-        SamplingControls(temperature=0.0, max_new_tokens=1000, logit_bias=endless)
+        SamplingControls(
+            temperature=0.0, top_k=0, top_p=1.0, min_p=0.0, max_new_tokens=1000, logit_bias=endless
+        )
     )
     app.widgets.intents.send_requested.emit(QUESTION)
     qtbot.waitUntil(lambda: len(app.models.transcript.last_reply.track) >= 5, timeout=60_000)
