@@ -40,6 +40,7 @@ class Colors:
     text: str
     muted: str
     faint: str
+    disabled: str
     accent: str
     accent_hover: str
     on_accent: str
@@ -64,7 +65,8 @@ LIGHT = Colors(
     border="#dcdcd8",
     text="#1d2024",
     muted="#5b6168",
-    faint="#8b9097",
+    faint="#656b72",
+    disabled="#8b9097",
     accent="#2b5fb8",
     accent_hover="#234f9c",
     on_accent="#ffffff",
@@ -84,11 +86,12 @@ DARK = Colors(
     border="#34393f",
     text="#e4e6e9",
     muted="#a3a9b1",
-    faint="#777e87",
+    faint="#939aa3",
+    disabled="#777e87",
     accent="#7fa9f0",
     accent_hover="#9abcf5",
     on_accent="#10151d",
-    selection="#2f4a75",
+    selection="#263c5f",
     bubble="#282c32",
     code="#16181b",
     danger="#ff8a80",
@@ -166,7 +169,7 @@ class Theme(QObject):
 
     def icon(self, name: str, tone: Tone = "text") -> QIcon:
         """The icon of this name (see :mod:`views.icons`) in one of the theme's colours."""
-        return self._icons.icon(name, self.color(tone), self.color("faint"))
+        return self._icons.icon(name, self.color(tone), self.color("disabled"))
 
     def set_icon(
         self, target: QAbstractButton | QAction | QLabel, name: str, tone: Tone = "text", *, size: int = 16
@@ -236,5 +239,5 @@ def _palette(colors: Colors) -> QPalette:
     }.items():
         palette.setColor(target, colors.color(name))
     for target in (role.WindowText, role.Text, role.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, target, colors.color("faint"))
+        palette.setColor(QPalette.ColorGroup.Disabled, target, colors.color("disabled"))
     return palette

@@ -52,8 +52,11 @@ def test_nothing_is_white_and_both_signs_are_told_apart(colors: Colors) -> None:
 
 @both_themes
 def test_interface_text_is_readable(colors: Colors) -> None:
-    for name in ("text", "muted", "accent", "danger", "warning", "success"):
-        for ground in ("surface", "window", "bubble"):
+    for name in ("text", "muted", "faint", "accent", "danger", "warning", "success"):
+        for ground in ("surface", "window", "raised", "bubble", "code", "hover"):
+            assert contrast(colors.color(name), colors.color(ground)) >= MIN_CONTRAST, (name, ground)
+    for name in ("text", "muted", "accent"):
+        for ground in ("selection", "pressed"):
             assert contrast(colors.color(name), colors.color(ground)) >= MIN_CONTRAST, (name, ground)
     assert contrast(colors.color("on_accent"), colors.color("accent")) >= MIN_CONTRAST
 
