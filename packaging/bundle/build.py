@@ -1,4 +1,4 @@
-"""``make package``: the bundle, a ``.deb`` and a ``.tar.gz`` of it, into ``dist/``.
+"""``make package``: the bundle, a ``.deb``, a ``.tar.xz`` and a ``.tar.gz`` of it, into ``dist/``.
 
     python packaging/bundle/build.py [--keep] [--only bundle|archives]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,27 @@ def make_bundle() -> None:
         link = BUNDLE / "model-loupe-engine"
         link.unlink(missing_ok=True)
         link.symlink_to("model-loupe")
+    if sys.platform.startswith("linux"):
+        strip_libraries(BUNDLE)
+
+
+def strip_libraries(bundle: Path) -> None:
+    """Take the tables for debuggers out of the libraries (torch's alone are 90 MB).
+
+    What the loader needs stays (``.dynsym``). Libraries that a wheel's builder has renamed (a hash in the
+    name) are left alone: stripping has broken such. PyInstaller's own program carries the archive and is
+    left alone, too.
+    """
+    files = [
+        file
+        for file in bundle.rglob("*.so*")
+        if not file.is_symlink() and not re.search(r"-[0-9a-f]{8}", file.name)
+    ]
+    before = sum(file.stat().st_size for file in files)
+    for file in files:
+        subprocess.run(["strip", "--strip-unneeded", "--preserve-dates", str(file)], check=True)
+    after = sum(file.stat().st_size for file in files)
+    print(f"cut: {'tables for debuggers':<50} {(before - after) / 1e6:8.1f} MB")
 
 
 def draw_icons(folder: Path) -> None:
@@ -101,7 +123,7 @@ def make_archives() -> None:
             version=version,
             date=date.today().isoformat(),
         )
-        debian.make_tar(root, DIST / f"model-loupe-{version}-{variant}-linux-x86_64.tar.gz")
+        debian.make_tars(root, DIST / f"model-loupe-{version}-{variant}-linux-x86_64")
         debian.make_deb(root, DIST / f"model-loupe_{version}_{variant}_amd64.deb", version=version)
 
 
@@ -110,7 +132,7 @@ def report() -> None:
     for name, size in measure.sizes(BUNDLE).items():
         print(f"{name:<40} {size:8.1f} MB installed")
     for name, size in contents.saved().items():
-        print(f"cut: {name:<35} {size / 1e6:8.1f} MB")
+        print(f"cut: {name:<50} {size / 1e6:8.1f} MB")
     for archive in sorted(DIST.glob("model-loupe[-_]*.*")):
         print(f"{archive.name:<40} {archive.stat().st_size / 1e6:8.1f} MB")
 

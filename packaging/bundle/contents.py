@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -70,9 +71,37 @@ CUTS = (
         reason="tests",
     ),
     Cut(
-        name="Arrow Flight",
-        pattern=r"libarrow_(flight|python_flight)|pyarrow/(_flight|include/|tests/)",
-        reason="a network protocol that is not spoken here",
+        name="sources of torch's compiler and exporters",
+        pattern=r"torch/(_inductor|onnx|testing)/.*(?<!config)\.py$",
+        reason="their compiled modules are there; nothing reads their text but torch.compile",
+    ),
+    Cut(
+        name="transformers' converters and sources of its sources",
+        pattern=r"transformers/models/.*/(convert|modular)_\w+\.py$",
+        reason="scripts for developers: its own loader passes them over, too",
+    ),
+    Cut(
+        name="Arrow Flight, S3, other stores",
+        pattern=r"libarrow_(flight|python_flight|s3)|pyarrow/(_flight|_s3fs|_gcsfs|_azurefs|_hdfs|src/|include/|tests/)"
+        r"|pyarrow/.*\.(pyx|pxi|pxd|h|cc)$",
+        reason="network protocols that are not spoken here; sources",
+    ),
+    Cut(
+        name="Arrow's second and third copies",
+        pattern=r"pyarrow/libarrow_python\w*\.so(\.\d+\.\d+\.\d+)?$",
+        reason="the name that programs are linked to stays (libarrow_python.so.2600)",
+    ),
+    Cut(
+        name="Qt for screens without a desktop, GTK's theme, TLS",
+        pattern=r"PySide6/.*plugins/(platforms/libq(eglfs|linuxfb|minimalegl|vkkhrdisplay|vnc)"
+        r"|egldeviceintegrations|generic|networkinformation|tls|platformthemes/libqgtk3)"
+        r"|libQt6(EglF[Ss]|Test)\w*\.so|PySide6/QtTest",
+        reason="a desktop's window needs X11 or Wayland; the desktop's portal tells colours and opens files",
+    ),
+    Cut(
+        name="AVIF and Tk of Pillow",
+        pattern=r"PIL/_(avif|imagingtk)|libavif",
+        reason="no picture of that kind is read; there is no Tk",
     ),
     Cut(
         name="Qt Quick, QML, SQL, virtual keyboard",
@@ -97,8 +126,56 @@ INFO_PLIST = {
 
 
 def without_cuts(entries: Iterable[Entry]) -> list[Entry]:
-    """The files that are shipped."""
-    return [entry for entry in entries if cut_of(entry[0]) is None]
+    """The files that are shipped; a link goes with the file that it names."""
+    return [
+        entry
+        for entry in entries
+        if cut_of(entry[0]) is None and not (entry[2] == "SYMLINK" and cut_of(entry[1]))
+    ]
+
+
+def without_orphans(entries: Iterable[Entry]) -> list[Entry]:
+    """Without the system's libraries that were collected for files which are left out (Linux only).
+
+    PyInstaller collects what each file is linked to before the cuts are made: GTK's theme alone brings Pango,
+    Cairo and their like.
+    """
+    kept = list(entries)
+    if not sys.platform.startswith("linux"):
+        return kept
+    linked = _linked_to([source for _, source, kind in kept if kind in ("BINARY", "EXTENSION")])
+    while True:
+        wanted = {name for _, source, _ in kept for name in linked.get(source, ())}
+        left = [entry for entry in kept if not _is_system_library(entry) or entry[0] in wanted]
+        if len(left) == len(kept):
+            return left
+        kept = left
+
+
+def _is_system_library(entry: Entry) -> bool:
+    place, _, kind = entry
+    return kind == "BINARY" and bool(re.match(r"lib(?!python)[^/]*\.so", place))
+
+
+def _linked_to(files: list[str]) -> dict[str, set[str]]:
+    """The names of the libraries that each file is linked to."""
+    found: dict[str, set[str]] = {}
+    said = subprocess.run(["readelf", "-dW", *files], capture_output=True, text=True, errors="replace").stdout
+    for line in said.splitlines():
+        if line.startswith("File: "):
+            names = found.setdefault(line.removeprefix("File: "), set())
+        elif library := re.search(r"\(NEEDED\).*\[(.+)\]", line):
+            names.add(library[1])
+    return found
+
+
+def without_strays(modules: Iterable[Entry]) -> list[Entry]:
+    """The compiled modules without those whose source is cut because nothing imports them."""
+    return [
+        entry
+        for entry in modules
+        if not re.match(r"transformers\.models\..*\.(convert|modular)_\w+$", entry[0])
+    ]
 
 
 def cut_of(place: str) -> Cut | None:
@@ -203,6 +280,18 @@ def metadata_of_requirements(name: str) -> list[tuple[str, str]]:
     from PyInstaller.utils.hooks import copy_metadata
 
     return [entry for package in requirements_of(name) for entry in copy_metadata(package)]
+
+
+def of_requirements(entries: Iterable[Entry]) -> list[Entry]:
+    """Without the metadata of packages that only happen to be installed: hooks take all they find."""
+    shipped = {metadata.distribution(name).name for name in requirements_of("model-loupe")}
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in shipped}
+
+    def is_wanted(place: str) -> bool:
+        found = re.match(r"([^/]+)-[^/-]+\.dist-info/", place.replace("\\", "/"))
+        return found is None or re.sub(r"[-_.]+", "-", found[1]).lower() in names
+
+    return [entry for entry in entries if is_wanted(entry[0])]
 
 
 def notices(root: Path) -> list[tuple[str, str]]:

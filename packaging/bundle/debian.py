@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 #: Where the bundle lies once it is installed. Everything else is links and small files under /usr.
@@ -64,7 +65,7 @@ def lay_out(root: Path, *, bundle: Path, desktop: Path, icons: Path, version: st
 
 
 def make_deb(root: Path, target: Path, *, version: str) -> None:
-    """Pack a laid-out root; zstd, which dpkg reads since 2018 (Debian 12, Ubuntu 18.04)."""
+    """Pack a laid-out root: as dpkg-deb does, but the data compressed with a filter for programs."""
     control = root / "DEBIAN"
     control.mkdir()
     size = sum(file.lstat().st_size for file in root.rglob("*") if not file.is_dir()) // 1024
@@ -81,12 +82,42 @@ def make_deb(root: Path, target: Path, *, version: str) -> None:
         script = control / name
         script.write_text(_REFRESH)
         script.chmod(0o755)
-    subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "-Zxz", "-z4", "--build", str(root), str(target)], check=True
-    )
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        plain = Path(scratch) / "plain.deb"
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(root), str(plain)], check=True
+        )
+        subprocess.run(["ar", "x", plain.name], check=True, cwd=scratch)
+        plain.unlink()
+        compress(Path(scratch) / "data.tar")
+        members = ["debian-binary", "control.tar", "data.tar.xz"]
+        target.unlink(missing_ok=True)
+        subprocess.run(["ar", "qcS", str(target.resolve()), *members], check=True, cwd=scratch)
 
 
-def make_tar(root: Path, target: Path) -> None:
-    """The bundle for systems without dpkg: unpack, start; ``--install-desktop`` writes a launcher."""
-    with tarfile.open(target, "w:gz", compresslevel=6) as archive:
-        archive.add(root / HOME, "model-loupe")
+def compress(file: Path) -> Path:
+    """Replace a tar file by its ``.xz``. Jumps of x86 code are made absolute first, which saves a tenth."""
+    subprocess.run(["xz", "--threads=0", "--x86", "--lzma2=preset=6", str(file)], check=True)
+    return file.with_name(file.name + ".xz")
+
+
+def make_tars(root: Path, target: Path) -> None:
+    """The bundle for systems without dpkg: unpack, start; ``--install-desktop`` writes a launcher.
+
+    Args:
+        root: The laid-out root.
+        target: The archives' name without ``.tar.gz`` and ``.tar.xz``.
+    """
+    plain = target.with_name(target.name + ".tar")
+    with tarfile.open(plain, "w") as archive:
+        archive.add(root / HOME, "model-loupe", filter=_owned_by_root)
+    with plain.with_name(plain.name + ".gz").open("wb") as packed:
+        subprocess.run(["gzip", "-6", "--stdout", str(plain)], check=True, stdout=packed)
+    plain.with_name(plain.name + ".xz").unlink(missing_ok=True)
+    compress(plain)
+
+
+def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    return entry
