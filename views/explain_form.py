@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
+    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -166,10 +167,19 @@ class ExplainForm(QWidget):
         for button in (self.button, self.compare, self.cancel):
             row.addWidget(button)
         row.addStretch(1)
-        self._column.addWidget(self._cost)
+        working = QWidget()
+        column = QVBoxLayout(working)
+        column.setContentsMargins(0, GRID, 0, 0)
+        column.setSpacing(GRID)
+        column.addWidget(self.progress)
+        column.addWidget(self._done)
+        column.addStretch(1)
+        # One above the other: neither buttons nor results move when a run starts or ends.
+        self._effort = QStackedWidget()
+        self._effort.addWidget(self._cost)
+        self._effort.addWidget(working)
+        self._column.addWidget(self._effort)
         self._column.addLayout(row)
-        self._column.addWidget(self.progress)
-        self._column.addWidget(self._done)
 
     # --- showing
 
@@ -231,20 +241,24 @@ class ExplainForm(QWidget):
         self._summary.setText(summary)
         self._summary.set_tone("warning" if problem else "muted")
         ready = model.target is not None and spec is not None and not problem
-        self.button.setVisible(not model.busy)
+        had_keyboard = self.window().focusWidget() in (self.button, self.compare, self.cancel)
         self.button.setEnabled(ready)
-        self.compare.setVisible(not model.busy)
         self.compare.setEnabled(ready and sum(not s.problem for s in model.methods) > 1)
-        self.cancel.setVisible(model.busy)
+        # What comes is shown first: a focused button that hides would pass the keyboard to another panel.
+        shown, hidden = (self.cancel,), (self.button, self.compare)
+        for button in shown if model.busy else hidden:
+            button.show()
+        if had_keyboard:
+            (self.cancel if model.busy else self.button).setFocus()
+        for button in hidden if model.busy else shown:
+            button.hide()
         cost = cost_words(model.cost) if model.cost is not None else model.cost_problem
-        self._cost.setText("" if model.busy else cost)
-        self._cost.setVisible(bool(self._cost.text()))
+        self._cost.setText(cost)
         self._show_progress()
 
     def _show_progress(self) -> None:
         model, result = self._model, self._model.result
-        self.progress.setVisible(model.busy)
-        self._done.setVisible(model.busy)
+        self._effort.setCurrentIndex(1 if model.busy else 0)
         if model.state == "waiting" or result is None:
             self.progress.setRange(0, 0)
             self._done.setText("Waiting for the model …")

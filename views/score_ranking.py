@@ -106,7 +106,7 @@ class ScoreRanking(QWidget):
             painter.fillRect(box, self._theme.color("hover"))
         metrics = painter.fontMetrics()
         number = metrics.horizontalAdvance("000 ")
-        score = format_score(value)
+        score = format_score(value, scale=scale)
         wide = metrics.horizontalAdvance("+0.00e-00") + GRID
         bar = max(24, int(self.width() * 0.22))
         painter.setPen(self._theme.color("faint"))

@@ -206,9 +206,12 @@ def style_sheet(colors: Colors) -> str:
     """``resources/styles/app.qss`` with the theme's colours and sizes filled in."""
     styles = resources.files("resources").joinpath("styles")
     source = styles.joinpath("app.qss").read_text(encoding="utf-8")
-    caret = styles.joinpath("caret-dark.svg" if colors is DARK else "caret-light.svg")
+    look = "dark" if colors is DARK else "light"
+    images = {
+        name: str(styles.joinpath(f"{name}-{look}.svg")).replace("\\", "/") for name in ("caret", "check")
+    }
     sizes = {"caption": f"{CAPTION}px", "body": f"{BODY}px", "reading": f"{READING}px", "title": f"{TITLE}px"}
-    return Template(source).substitute(asdict(colors) | sizes | {"caret": str(caret).replace("\\", "/")})
+    return Template(source).substitute(asdict(colors) | sizes | images)
 
 
 def _palette(colors: Colors) -> QPalette:

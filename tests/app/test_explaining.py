@@ -268,6 +268,7 @@ def test_rows_appear_as_they_are_computed_and_stopping_keeps_them(
 
     fake_session.script[ExplainRequest] = slowly
     app.widgets.inspector.show_panel("why")
+    child(app, "explainButton").setFocus()
     child(app, "explainButton").click()
     model = app.models.explanation
     fake_session.step(2)
@@ -275,12 +276,14 @@ def test_rows_appear_as_they_are_computed_and_stopping_keeps_them(
     assert model.result is not None
     assert [value is None for value in model.result.values()] == [False, False, True, True]
     assert child(app, "cancelExplain").isVisible()
+    assert app.widgets.window.focusWidget() is child(app, "cancelExplain")
     assert child(app, "explainProgress").value() == 2
     child(app, "cancelExplain").click()
     done(app, qtbot)
     assert model.state == "result"
     assert model.result.value(1) == 3.0
     assert child(app, "explainButton").isVisible()
+    assert app.widgets.window.focusWidget() is child(app, "explainButton")
 
 
 def test_unloading_the_model_stops_what_is_being_explained(app: App, fake_session: Any, qtbot: Any) -> None:

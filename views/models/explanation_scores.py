@@ -142,12 +142,23 @@ def relative(value: Score, scale: float) -> float:
     return 0.0 if value is None or value != value else min(max(value / scale, -1.0), 1.0)
 
 
-def format_score(value: Score, unit: str = "") -> str:
-    """A score with its sign and unit: ``+0.352 nats``; four digits where it is tiny."""
+def format_score(value: Score, unit: str = "", *, scale: float | None = None) -> str:
+    """A score with its sign and unit: ``+0.352 nats``; three significant digits where it is tiny.
+
+    Args:
+        value: The score; None: there is none.
+        unit: Its unit.
+        scale: The largest score of the list it stands in: all of the list get the same decimals.
+    """
     if value is None:
         return "not computed"
-    size = abs(value)
-    text = f"{value:+.3f}" if size >= 0.01 or size == 0 else f"{value:+.2e}"
+    size = abs(value) if scale is None else scale
+    if not 0 < size < 0.01:
+        text = f"{value:+.3f}"
+    elif size < 1e-4:
+        text = f"{value:+.2e}"
+    else:
+        text = f"{value:+.{2 - math.floor(math.log10(size))}f}"
     return f"{text} {unit}".rstrip()
 
 

@@ -19,6 +19,7 @@ from inference.events import (
     TargetSpan,
 )
 from views.models.explaining import ExplainTarget, ExplanationModel
+from views.models.explanation_scores import format_score
 from views.models.steering import factor_of, slider_of
 from views.theme import Theme
 from views.why_panel import WhyPanel
@@ -55,6 +56,24 @@ def fill(model: ExplanationModel, count: int = 5) -> None:
     indices = tuple(range(count))
     scores = tuple(row[:count] for row in SCORES)
     model.take(ExplanationPart(run_id=1, method="m", indices=indices, scores=scores, done=count, total=5))
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "words"),
+    [
+        (0.352, None, "+0.352"),
+        (0.00312, None, "+0.00312"),
+        (-0.00266, 0.141, "-0.003"),
+        (0.0005, 0.0098, "+0.00050"),
+        (0.0, None, "+0.000"),
+        (2e-7, 5e-7, "+2.00e-07"),
+        (None, 1.0, "not computed"),
+    ],
+)
+def test_the_scores_of_a_list_have_the_same_decimals(
+    value: float | None, scale: float | None, words: str
+) -> None:
+    assert format_score(value, scale=scale) == words
 
 
 @pytest.fixture
