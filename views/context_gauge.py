@@ -8,6 +8,9 @@ from PySide6.QtWidgets import QWidget
 
 from views.theme import CAPTION, Theme
 
+#: Room of the word before the bar, px.
+_WORD = 56
+
 
 class ContextGauge(QWidget):
     """How full the context is: a bar and the numbers."""
@@ -17,6 +20,7 @@ class ContextGauge(QWidget):
         self._theme = theme
         self._used = self._total = 0
         self.setObjectName("contextGauge")
+        self._short = False
         self.setFixedSize(200, 24)
         self.setAccessibleName("Context")
         theme.changed.connect(self.update)
@@ -37,6 +41,13 @@ class ContextGauge(QWidget):
         self.setVisible(total > 0)
         self.update()
 
+    def set_short(self, short: bool) -> None:
+        """Leave out the word before the bar."""
+        if short != self._short:
+            self._short = short
+            self.setFixedSize(200 - (_WORD if short else 0), 24)
+            self.update()
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -44,7 +55,10 @@ class ContextGauge(QWidget):
         painter.setFont(theme.font(CAPTION))
         painter.setPen(theme.color("muted"))
         flags = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(QRectF(0, 0, 52, self.height()), flags | Qt.AlignmentFlag.AlignLeft, "context")
+        if self._short:
+            painter.translate(-_WORD, 0)
+        else:
+            painter.drawText(QRectF(0, 0, 52, self.height()), flags | Qt.AlignmentFlag.AlignLeft, "context")
         bar = QRectF(56, middle - 3, 64, 6)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.color("pressed"))

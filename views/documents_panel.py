@@ -74,7 +74,7 @@ class DocumentsPanel(QWidget):
         split.setObjectName("documentsSplitter")
         split.setHandleWidth(1)
         split.setChildrenCollapsible(False)
-        for widget, least in ((self.library, 224), (centre, 276), (self.page, 340)):
+        for widget, least in ((self.library, 224), (centre, 276), (self.page, 208)):
             widget.setMinimumWidth(least)
             split.addWidget(widget)
         for at, stretch in enumerate((0, 3, 3)):

@@ -10,6 +10,9 @@ from views.context_gauge import ContextGauge
 from views.segments import Segments
 from views.theme import BODY, CAPTION, Theme
 
+#: Narrower than this (px) the bar leaves out the speed, which stands below each reply, and the model's size.
+_RATE_WIDTH = 860
+
 
 class HeaderBar(QFrame):
     """Signals: the model's button was pressed, or another mode was chosen (its name)."""
@@ -84,6 +87,7 @@ class HeaderBar(QFrame):
     def set_rate(self, tokens_per_second: float | None) -> None:
         """Show the speed of the reply; None: nothing was generated yet."""
         self._rate.setText("" if tokens_per_second is None else f"{tokens_per_second:,.0f} tok/s")
+        self._rate.setVisible(bool(self._rate.text()) and self.width() >= _RATE_WIDTH)
 
     def set_context(self, used: int, total: int) -> None:
         """Show how many tokens of the context are in use."""
@@ -98,7 +102,11 @@ class HeaderBar(QFrame):
         self._fit_model()
 
     def _fit_model(self) -> None:
+        self._rate.setVisible(bool(self._rate.text()) and self.width() >= _RATE_WIDTH)
+        self.context.set_short(self.width() < _RATE_WIDTH)
         name, detail = self._model
+        if self.width() < _RATE_WIDTH:
+            detail = ""
         metrics = QFontMetrics(self._theme.font(BODY))
         room = max(120, self.width() // 3 - 60)
         tail = f"   {detail}" if detail else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QMimeData, QSize, Qt, Signal
@@ -19,6 +20,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QLabel,
+    QLayout,
     QMainWindow,
     QMenu,
     QSizePolicy,
@@ -42,6 +44,8 @@ from views.theme import Theme
 _ROOM, _NO_ROOM = QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored
 #: Width and height that the desktop's frame may take, px.
 _FRAME = (4, 40)
+#: Smallest size: a 1440-pixel screen at 200 % is 720 wide. The docks make room, see :meth:`_fit_docks`.
+_LEAST = QSize(712, 480)
 #: Version of the saved layout; another one is not restored.
 _LAYOUT = 1
 _MENU = (
@@ -82,13 +86,16 @@ class MainWindow(QMainWindow):
         self.setObjectName("mainWindow")
         self.setWindowTitle("Model Loupe")
         self.setAcceptDrops(True)
-        self.setMinimumHeight(480)
+        self.setMinimumSize(_LEAST)
         self.header, self.conversations, self.chat = header, conversations, chat
         self.inspector, self.status, self._intents = inspector, status, intents
         self._closable = True
         self._modes: dict[str, QWidget] = {}
         self._whole: set[str] = set()
         self._state_beside = QByteArray()
+        # The layout before docks made room in a narrow window, and the width that it needs.
+        self._wide_state, self._wide_width = QByteArray(), 0
+        self._fitting = False
         self._mode_stack = QStackedWidget(self)
         self._mode_stack.setObjectName("modeStack")
         self.setMenuWidget(header)
@@ -102,6 +109,12 @@ class MainWindow(QMainWindow):
         self.inspector_dock = Dock("inspectorDock", "Inspector", inspector, theme, self)
         self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
         self.setDockNestingEnabled(True)
+        # Docks would keep the window as wide as all of them together.
+        self.layout().setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
+        for dock in (self.conversation_dock, self.inspector_dock):
+            dock.visibilityChanged.connect(
+                partial(self._make_room_for, dock), Qt.ConnectionType.QueuedConnection
+            )
         self.setStatusBar(_Bottom(status, self))
         self._drop_hint = QLabel("Drop a model folder, a GGUF file or a document", self)
         self._drop_hint.setObjectName("dropHint")
@@ -177,6 +190,7 @@ class MainWindow(QMainWindow):
         if not self._state_beside.isEmpty():
             self.restoreState(self._state_beside, _LAYOUT)
             self._state_beside = QByteArray()
+            self._fit_docks()
 
     def action(self, name: str) -> QAction:
         """The action of this name (see :mod:`views.actions`)."""
@@ -196,13 +210,17 @@ class MainWindow(QMainWindow):
             dock.show()
         self.monitor_dock.hide()
         sides = [self.conversation_dock, self.inspector_dock]
-        self.resizeDocks(sides, [224, 340], Qt.Orientation.Horizontal)
+        self.resizeDocks(sides, [224, 372], Qt.Orientation.Horizontal)
         self.resizeDocks([self.monitor_dock], [200], Qt.Orientation.Vertical)
+        self._wide_state = QByteArray()
+        self._fit_docks()
 
     def save_layout(self) -> bytes:
         """Size, place and docks, to be given to :meth:`restore_layout` at the next start."""
         geometry = self.saveGeometry().data()
         state = self.saveState(_LAYOUT) if self._state_beside.isEmpty() else self._state_beside
+        if not self._wide_state.isEmpty():
+            state = self._wide_state
         return len(geometry).to_bytes(4, "big") + geometry + state.data()
 
     def restore_layout(self, saved: bytes) -> bool:
@@ -211,7 +229,43 @@ class MainWindow(QMainWindow):
         geometry, state = saved[4 : 4 + size], saved[4 + size :]
         if not state or not self.restoreState(QByteArray(state), _LAYOUT):
             return False
-        return self.restoreGeometry(QByteArray(geometry))
+        self._wide_state = QByteArray()
+        restored = self.restoreGeometry(QByteArray(geometry))
+        self._fit_docks()
+        return restored
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_docks()
+
+    def _make_room_for(self, dock: Dock, visible: bool) -> None:
+        """A dock was shown: in a narrow window the other one makes room."""
+        if visible and not dock.isFloating():
+            self._fit_docks(keep=dock)
+
+    def _fit_docks(self, keep: Dock | None = None) -> None:
+        """Hide docks beside the middle while the window is too narrow for all of them; they come back with
+        the room.
+        """
+        if self._fitting or not self._state_beside.isEmpty():
+            return
+        self._fitting = True
+        if not self._wide_state.isEmpty() and self.width() >= self._wide_width:
+            self.restoreState(self._wide_state, _LAYOUT)
+            self._wide_state = QByteArray()
+        for dock in (self.conversation_dock, self.inspector_dock):
+            needed = self.layout().minimumSize().width()
+            if needed <= self.width():
+                break
+            if dock is not keep and not dock.isHidden() and not dock.isFloating():
+                if self._wide_state.isEmpty():
+                    self._wide_state, self._wide_width = self.saveState(_LAYOUT), needed
+                focused = self.focusWidget()
+                had_keyboard = focused is not None and dock.isAncestorOf(focused)
+                dock.hide()
+                if had_keyboard:
+                    self._write()
+        self._fitting = False
 
     # --- closing
 

@@ -306,7 +306,41 @@ class TestLayout:
     def test_with_both_docks_it_can_be_900_wide(self, shown: Any) -> None:
         for view in ("text", "tokens"):
             shown.chat.show_view(view)
-            assert shown.window.minimumSizeHint().width() <= 900
+            assert shown.window.layout().minimumSize().width() <= 900
+
+    def test_in_a_narrow_window_docks_make_room_and_come_back(self, shown: Any, qtbot: Any) -> None:
+        window = shown.window
+        left, right = window.conversation_dock, window.inspector_dock
+        wide = window.save_layout()
+        window.resize(712, 600)
+        assert (window.width(), left.isVisible(), right.isVisible()) == (712, False, True)
+        assert window.layout().minimumSize().width() <= 712
+        window.action("showConversations").trigger()
+        qtbot.waitUntil(lambda: not right.isVisible())
+        assert left.isVisible()
+        narrow = window.save_layout()
+        window.resize(1280, 800)
+        assert (left.isVisible(), right.isVisible()) == (True, True)
+        for layout in (narrow, wide):
+            assert window.restore_layout(layout)
+            window.resize(1280, 800)
+            assert (left.isVisible(), right.isVisible()) == (True, True)
+
+    def test_a_dock_that_was_closed_by_hand_stays_closed(self, shown: Any) -> None:
+        window = shown.window
+        window.conversation_dock.close()
+        window.resize(712, 600)
+        window.resize(1280, 800)
+        assert not window.conversation_dock.isVisible()
+        assert window.inspector_dock.isVisible()
+
+    def test_the_header_fits_the_smallest_window(self, shown: Any) -> None:
+        header = shown.header
+        header.set_model("A model with a long name of many parts", "NF4 · 5.2 GB")
+        header.set_rate(123.0)
+        header.set_context(1200, 8192)
+        shown.window.resize(shown.window.minimumSize())
+        assert header.minimumSizeHint().width() <= header.width() == shown.window.minimumWidth()
 
     def test_closing_waits_for_the_app_if_it_asks_so(self, shown: Any, qtbot: Any) -> None:
         shown.window.hold_close(True)
