@@ -91,7 +91,15 @@ class IndexProgressBar(QWidget):
         metrics = QFontMetrics(self._stage.font())
         self._stage.setText(metrics.elidedText(stage, Qt.TextElideMode.ElideMiddle, room))
         self._stage.setToolTip(stage)
-        self._detail.setText(detail)
+        self._detail.setText("\n".join(line for line in (detail, self._why()) if line))
+
+    def _why(self) -> str:
+        """Why documents are read that were read before."""
+        if not self._model.outdated:
+            return ""
+        return (
+            "An earlier version of the app read this library. It is read anew, and can be searched meanwhile."
+        )
 
 
 def _share(progress: IndexProgress) -> float:

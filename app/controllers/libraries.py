@@ -217,6 +217,7 @@ class LibrariesController(QObject):
         names = {*self._folders.names(), name}
         self._model.documents.reset(())
         self._model.set_passages(0)
+        self._model.set_outdated(0)
         self._model.set_progress(None)
         self._model.set_names(sorted(names, key=str.casefold), name)
         self._model.set_state("opening")
@@ -325,4 +326,5 @@ class LibrariesController(QObject):
         if Path(event.library) == Path(self.folder).expanduser().resolve():
             self._model.documents.reset(event.documents)
             self._model.set_passages(event.passages)
+            self._model.set_outdated(event.outdated)
             self._model.set_embedder(event.embedder)

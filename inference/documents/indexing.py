@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.documents.embedding import Vectors
-from inference.documents.ledger import Row
+from inference.documents.ledger import FORMAT, Row
 from inference.documents.libraries import Library
 from inference.documents.progress import ProgressMeter
 from inference.documents.read_ahead import FileBegins, FileEnds, FileSkipped, ReadAhead, Step
@@ -38,13 +38,15 @@ def index(
 
 def library_opened(library: Library, run_id: int) -> LibraryOpened:
     """What a library holds."""
-    entries = tuple(row.entry for row in library.ledger.rows().values())
+    rows = library.ledger.rows().values()
+    entries = tuple(row.entry for row in rows)
     return LibraryOpened(
         run_id=run_id,
         library=str(library.folder),
         embedder=library.embedder.name,
         documents=entries,
         passages=sum(entry.passages for entry in entries if entry.state == "indexed"),
+        outdated=sum(row.outdated for row in rows),
     )
 
 
@@ -84,6 +86,8 @@ class _Indexing:
         passwords = {os.path.abspath(file): password for file, password in self._request.passwords}
         with ReadAhead(list(found.files), rows, passwords, self._limits) as ahead:
             yield from self._take_in(ahead, rows)
+        if not any(row.outdated for row in ledger.rows().values()):
+            ledger.set_fact("format", FORMAT)
         ledger.drop_staged()  # of files that are gone, or have changed since a run that broke off
         if self._written or found.gone:
             yield self._meter.event("tidying")
@@ -148,6 +152,9 @@ class _Indexing:
         return DocumentIndexed(run_id=self._request.run_id, entry=row.entry)
 
     def _list_refused(self, row: Row, refusal: UnreadableDocument, old: Row | None = None) -> Event:
+        if old is not None and old.outdated and old.hash == row.hash and old.state == "indexed":
+            # The same file could be read before (its password was given, say): that is better than nothing.
+            return DocumentIndexed(run_id=self._request.run_id, entry=old.entry)
         refused = replace(row, state="unreadable", reason=refusal.reason, message=refusal.message)
         self._library.ledger.put(refused)
         if old is not None and old.passages:

@@ -33,12 +33,18 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE TABLE IF NOT EXISTS staged (key BLOB PRIMARY KEY, document TEXT NOT NULL, vector BLOB NOT NULL)
 WITHOUT ROWID;
 """
+#: How passages are cut and what is kept of them. A document's name in the store ends with the format it was
+#: read in (:func:`inference.documents.scanning.document_name`); the library's own format is that of names
+#: without one.
 FORMAT = "3"
+_RECOGNISED = "r"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A file of the library; ``document`` names its passages in the store and changes with its content."""
+    """A file of the library; ``document`` names its passages in the store and changes with its content.
+    ``outdated``: an earlier version of the app read it.
+    """
 
     file: str
     document: str
@@ -52,6 +58,7 @@ class Row:
     pages: int = 0
     passages: int = 0
     problems: tuple[str, ...] = ()
+    outdated: bool = False
 
     @property
     def entry(self) -> DocumentEntry:
@@ -162,9 +169,14 @@ class Ledger:
             "pages",
             "passages",
         )
+        old = self.fact("format") not in (None, FORMAT)
         rows = {}
         for values in self._all(query):
-            row = Row(**dict(zip(names, values, strict=False)), problems=tuple(json.loads(str(values[-1]))))  # type: ignore[arg-type]
+            row = Row(
+                **dict(zip(names, values, strict=False)),  # type: ignore[arg-type]
+                problems=tuple(json.loads(str(values[-1]))),
+                outdated=old and format_of(str(values[1])) != FORMAT,
+            )
             rows[row.file] = row
         return rows
 
@@ -211,3 +223,16 @@ class Ledger:
         """Drop all vectors that wait: a run that went through every file leaves none of use."""
         with self._commit() as db:
             db.execute("DELETE FROM staged")
+
+
+def format_of(document: str) -> str:
+    """The format that a document was read in; empty for names of earlier versions, which do not say."""
+    parts = document.split("-")
+    return parts[2].removesuffix(_RECOGNISED) if len(parts) > 2 else ""
+
+
+def edition(*, recognised: bool) -> str:
+    """The end of the name of a document that is read now: the format, and whether pictures of text are read,
+    so that what is read again never has the name of what it replaces.
+    """
+    return FORMAT + _RECOGNISED * recognised

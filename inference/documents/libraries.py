@@ -88,7 +88,10 @@ class Library:
         ) or TABLE
 
     def _check_facts(self) -> None:
-        """Write down what a new library is made with; refuse one that was made in another way."""
+        """Write down what a new library is made with; refuse one that was made in another way. What an
+        earlier version read can be searched as it is, and is read again when the library is brought up to
+        date.
+        """
         facts = {
             "format": FORMAT,
             "embedder-print": fingerprint(self.embedder.name),
@@ -100,10 +103,10 @@ class Library:
                 self.ledger.set_fact(name, value)
         if self.ledger.fact("embedder") is None:
             self.ledger.set_fact("embedder", self.embedder.name)
-        if known["format"] not in (None, FORMAT):
+        if _is_newer(known["format"]):
             raise ModelUnsupported(
-                "The library was made by another version of the app.",
-                hint="Index its documents into a new library.",
+                "The library was made by a newer version of the app.",
+                hint="Update the app, or index its documents into a new library.",
             )
         if known["embedder-print"] not in (None, facts["embedder-print"]):
             raise ModelUnsupported(
@@ -193,6 +196,10 @@ def known_embedder(folder: Path) -> str | None:
         return ledger.fact("embedder")
     finally:
         ledger.close()
+
+
+def _is_newer(known: str | None) -> bool:
+    return known is not None and not (known.isdecimal() and int(known) <= int(FORMAT))
 
 
 def fingerprint(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inference.documents.ledger import Row
+from inference.documents.scanning import must_be_read_again
 from inference.events import IndexProgress
 
 _ENOUGH_SECONDS = 3.0  # before a guess is made of the time that is left
@@ -37,6 +38,7 @@ class ProgressMeter:
                 continue
             row = rows.get(file)
             same = row is not None and row.size == stat.st_size and row.modified == stat.st_mtime_ns
+            same = same and row is not None and not must_be_read_again(row)
             self._bytes[file] = 0 if same else stat.st_size
         self._files_total = len(self._bytes)
         self._bytes_total = sum(self._bytes.values())

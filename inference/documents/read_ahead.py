@@ -13,7 +13,7 @@ from inference.documents.ledger import Row
 from inference.documents.reader_process import Opened, PageRead
 from inference.documents.readers.document import UnreadableDocument
 from inference.documents.reading import DocumentReader, ReadingLimits
-from inference.documents.scanning import can_read_more, content_hash, document_name, looks_unchanged
+from inference.documents.scanning import content_hash, document_name, looks_unchanged, must_be_read_again
 
 _AHEAD = 96  # pages
 
@@ -124,7 +124,8 @@ class ReadAhead:
             yield FileEnds(refusal=_refusal(error))
             return
         now = _waiting(file, digest, stat.st_size, stat.st_mtime_ns)
-        if row is not None and row.hash == digest and row.state == "indexed" and not can_read_more(row):
+        same = row is not None and row.hash == digest and row.state == "indexed"
+        if row is not None and same and not must_be_read_again(row):
             yield FileSkipped(row=now, changed=True)
             return
         yield FileBegins(row=now)

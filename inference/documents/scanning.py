@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.documents.ledger import Row
+from inference.documents.ledger import Row, edition
 from inference.documents.readers.document import NO_TEXT_LAYER, can_recognise
 from inference.documents.readers.formats import SUFFIXES
 
@@ -82,9 +82,14 @@ def looks_unchanged(row: Row | None, stat: os.stat_result, *, has_password: bool
     """Whether a file need not even be opened: same size and time as when its row was written."""
     if row is None or row.reason in _PASSING or (row.reason == "password" and has_password):
         return False
-    if can_read_more(row):
+    if must_be_read_again(row):
         return False
     return row.size == stat.st_size and row.modified == stat.st_mtime_ns
+
+
+def must_be_read_again(row: Row) -> bool:
+    """Whether reading the same file gives something better than what is stored of it."""
+    return row.outdated or can_read_more(row)
 
 
 def can_read_more(row: Row) -> bool:
@@ -104,5 +109,8 @@ def content_hash(file: Path, cancelled: Callable[[], bool]) -> str:
 
 
 def document_name(file: str, digest: str) -> str:
-    """The name of a document in the store: another one for another content and for another place."""
-    return f"{digest[:32]}-{hashlib.sha256(file.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    """The name of a document in the store: another one for another content, for another place, and for
+    another way of reading it.
+    """
+    place = hashlib.sha256(file.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{digest[:32]}-{place}-{edition(recognised=can_recognise())}"

@@ -212,13 +212,16 @@ class AnswerQuality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryOpened(Event):
-    """What a library holds."""
+    """What a library holds. ``outdated`` counts documents that an earlier version of the app read: they can be
+    searched, and are read again when the library is brought up to date.
+    """
 
     event: ClassVar[str] = "library"
     library: str
     embedder: str
     documents: tuple[DocumentEntry, ...]
     passages: int
+    outdated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,7 @@ class Shelf:
             FindTextRequest: self.find,
         }
         self.password = ""
+        self.outdated = 0
 
     def opened(self, request: Any) -> LibraryOpened:
         return LibraryOpened(
@@ -99,6 +100,7 @@ class Shelf:
             embedder="builtin",
             documents=tuple(self.entries),
             passages=sum(entry.passages for entry in self.entries),
+            outdated=self.outdated,
         )
 
     def open(self, request: LibraryRequest, handle: RunHandle) -> Iterator[Event]:
@@ -106,10 +108,11 @@ class Shelf:
 
     def index(self, request: IndexRequest, handle: RunHandle) -> Iterator[Event]:
         self.entries = [entry for entry in self.entries if entry.file not in request.remove]
-        for number, file in enumerate(request.add):
+        files = request.add or [entry.file for entry in self.entries][: self.outdated]
+        for number, file in enumerate(files):
             yield IndexProgress(
                 run_id=request.run_id, stage="embedding", file=file, files_done=number,
-                files_total=len(request.add), pages_done=1, pages_total=4, passages_done=3, seconds=4.0,
+                files_total=len(files), pages_done=1, pages_total=4, passages_done=3, seconds=4.0,
                 seconds_left=65.0, page=1, file_pages=4,
             )  # fmt: skip
             while not self.gate.wait(0.005):
@@ -121,6 +124,7 @@ class Shelf:
                 )
             self.entries = [*(e for e in self.entries if e.file != file), entry]
             yield DocumentIndexed(run_id=request.run_id, entry=entry)
+        self.outdated = 0
         yield self.opened(request)
 
     def search(self, request: SearchRequest, handle: RunHandle) -> Iterator[Event]:
@@ -305,6 +309,25 @@ def test_a_file_dropped_while_another_is_read_is_read_too(start: Start, shelf: S
         "/books/handbook.pdf",
         "/books/notes.md",
     }
+
+
+def test_a_library_of_an_earlier_version_is_read_anew_by_itself_and_says_so(
+    start: Start, shelf: Shelf, qtbot: Any
+) -> None:
+    app = start()
+    shelf.entries = [DocumentEntry(file="/books/old.pdf", state="indexed", pages=4, passages=12)]
+    shelf.outdated = 1
+    shelf.gate.clear()
+    qtbot.mouseClick(child(app, "newLibrary"), Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(child(app, "libraryName"), "old")
+    qtbot.keyClick(child(app, "libraryName"), Qt.Key.Key_Return)
+    detail = child(app, "indexDetail")
+    qtbot.waitUntil(lambda: "earlier version" in detail.text() and "page 1 of 4" in detail.text())
+    assert app.models.library.searchable
+    shelf.gate.set()
+    qtbot.waitUntil(lambda: app.models.library.state == "idle")
+    assert child(app, "indexProgress").isHidden()
+    assert "earlier" not in detail.text()
 
 
 def test_cancelling_leaves_out_what_is_not_read_yet(

@@ -108,6 +108,7 @@ class LibraryModel(QObject):
     Attributes:
         embedder: What the open library is searched by meaning with: "builtin", or a folder.
         next_embedder: The same of the next library that is made.
+        outdated: How many documents an earlier version of the app read; they are read again.
         deleted: Name of the library that was deleted last and can be brought back; empty: none.
     """
 
@@ -120,7 +121,7 @@ class LibraryModel(QObject):
         self.names: tuple[str, ...] = ()
         self.current = ""
         self.state: LibraryState = "closed"
-        self.passages = 0
+        self.passages = self.outdated = 0
         self.embedder = self.next_embedder = "builtin"
         self.deleted = ""
         self.progress: IndexProgress | None = None
@@ -140,6 +141,12 @@ class LibraryModel(QObject):
         """Say how many passages can be searched."""
         if passages != self.passages:
             self.passages = passages
+            self.changed.emit()
+
+    def set_outdated(self, outdated: int) -> None:
+        """Say how many documents an earlier version of the app read."""
+        if outdated != self.outdated:
+            self.outdated = outdated
             self.changed.emit()
 
     def set_embedder(self, embedder: str) -> None:

@@ -13,18 +13,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from inference.documents.indexing import index
+from inference.documents.indexing import index, library_opened
 from inference.documents.libraries import Libraries, Library
-from inference.documents.readers.document import NO_TEXT_LAYER, NOTHING_RECOGNISED, can_recognise
+from inference.documents.readers.document import (
+    NO_TEXT_LAYER,
+    NOTHING_RECOGNISED,
+    UnreadableDocument,
+    can_recognise,
+)
 from inference.documents.records import Record
 from inference.documents.retrieval import retrieve
 from inference.documents.terms import terms
-from inference.errors import InvalidRequest, ModelNotFound, RunCancelled, UnreadableFile
+from inference.errors import InvalidRequest, ModelNotFound, ModelUnsupported, RunCancelled, UnreadableFile
 from inference.events import DocumentIndexed, IndexProgress, IndexRequest, LibraryOpened
 from inference.running import RunHandle
 from inference.session import Session
@@ -68,6 +74,82 @@ def test_a_changed_file_is_read_again_and_its_old_text_is_gone(
     texts = [hit.text for hit in retrieve(shelf.library, "badgers", limit=5).hits]
     assert texts == ["Herons stand in shallow water, waiting."]
     assert shelf.library.store.count() == 1
+
+
+@pytest.fixture
+def old_shelf(tmp_path: Path, shelf, prose_pdf):  # type: ignore[no-untyped-def]
+    """A library of two documents as an earlier version of the app left it, opened by this one."""
+    shelf.bring_up_to_date(
+        prose_pdf("a.pdf", ["Badgers dig burrows."]), prose_pdf("b.pdf", ["Herons wait in the water."])
+    )
+    ledger, store = shelf.library.ledger, shelf.library.store
+    for row in ledger.rows().values():
+        unnamed = "-".join(row.document.split("-")[:2])
+        store._table.update(where=f"document = '{row.document}'", values={"document": unnamed})
+        ledger.put(replace(row, document=unnamed))
+    ledger.set_fact("format", "2")
+    shelf.library.close()
+    shelf.library = Library(shelf.library.folder, shelf.library.embedder)
+    yield shelf
+    shelf.library.close()
+
+
+def test_what_an_earlier_version_read_is_searched_until_it_has_been_read_again(
+    old_shelf, embedder, indexed_names: Names
+) -> None:  # type: ignore[no-untyped-def]
+    library = old_shelf.library
+    assert library_opened(library, 1).outdated == 2
+    assert pages_found(library, "herons") >= {("b.pdf", 1)}
+    run = index(library, IndexRequest(run_id=1, library=str(library.folder)), RunHandle(1))
+    for event in run:
+        assert pages_found(library, "badgers herons") == {("a.pdf", 1), ("b.pdf", 1)}, event
+    opened = event
+    assert isinstance(opened, LibraryOpened)
+    assert (opened.outdated, opened.passages, library.store.count()) == (0, 2, 2)
+    embedder.seen.clear()
+    assert indexed_names(old_shelf.bring_up_to_date()) == []
+    assert embedder.seen == []
+
+
+def test_reading_an_old_library_again_goes_on_where_it_was_broken_off(
+    old_shelf, indexed_names: Names
+) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(RunCancelled):
+        old_shelf.bring_up_to_date(cancel_after=6)
+    left = library_opened(old_shelf.library, 1).outdated
+    assert 0 < left < 2
+    assert pages_found(old_shelf.library, "badgers herons") == {("a.pdf", 1), ("b.pdf", 1)}
+    assert len(indexed_names(old_shelf.bring_up_to_date())) == left
+    assert old_shelf.library.store.count() == 2
+
+
+def test_what_can_no_longer_be_read_of_an_old_library_is_kept(old_shelf, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    def refuse(*_: object, **__: object) -> None:
+        raise UnreadableDocument("password", "It is protected.")
+
+    monkeypatch.setattr("inference.documents.reading.DocumentReader.read", refuse)
+    old_shelf.bring_up_to_date()
+    assert {entry.state for entry in old_shelf.entries().values()} == {"indexed"}
+    assert pages_found(old_shelf.library, "badgers") >= {("a.pdf", 1)}
+    assert library_opened(old_shelf.library, 1).outdated == 2
+
+
+def test_a_library_of_a_newer_version_is_refused(shelf) -> None:  # type: ignore[no-untyped-def]
+    shelf.library.ledger.set_fact("format", "999")
+    with pytest.raises(ModelUnsupported, match="newer version"):
+        Library(shelf.library.folder, shelf.library.embedder)
+
+
+def test_pages_that_are_read_anew_replace_what_was_stored(shelf, make_pdf, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    able = False
+    for place in ("scanning", "readers.pdf"):
+        monkeypatch.setattr(f"inference.documents.{place}.can_recognise", lambda: able)
+    shelf.bring_up_to_date(make_pdf("a.pdf", [[(72, 700, 11, "Herons wait.")], []], image=True))
+    (row,) = shelf.library.ledger.rows().values()
+    shelf.library.ledger.put(replace(row, problems=(f"page 2: {NO_TEXT_LAYER}",)))
+    able = True
+    shelf.bring_up_to_date()
+    assert shelf.library.store.count() == 1, "the page with text is there once"
 
 
 def test_deleted_and_removed_files_leave_the_library(shelf, prose_pdf, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
