@@ -74,7 +74,7 @@ class ReplyWriter(QObject):
         self._unsaved: list[Token] = []
         self._timer = QTimer(self)
         self._timer.setInterval(_SAVE_MS)
-        self._timer.timeout.connect(self.save)
+        self._timer.timeout.connect(self._save_behind)
         self._timer.start()
 
     @property
@@ -104,6 +104,15 @@ class ReplyWriter(QObject):
         """Bring the reply on disk up to date."""
         if self._unsaved:
             self._history.save_reply(self.message, self._text, self._unsaved, marks=self._marks)
+            self._unsaved = []
+
+    @Slot()
+    def _save_behind(self) -> None:
+        """Every second, without holding up the window; a disk that is slower than that gets what came
+        meanwhile the next time.
+        """
+        behind = self._history.save_reply_behind
+        if self._unsaved and behind(self.message, self._text, self._unsaved, self._marks):
             self._unsaved = []
 
     def _grow(self, tokens: list[Token]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 class Keeper:
     """The connection to the file, or to a copy in memory; no failure of the disk stops the app.
 
+    One write at a time may be done behind the caller's back, on a thread of its own. Whoever needs the
+    connection meanwhile waits for it, so that everything happens in the order in which it was asked for.
+
     Args:
         path: The file; made if it is missing, set aside if it is damaged.
         report: Told when the history cannot be kept on disk.
@@ -28,33 +32,63 @@ class Keeper:
         self._report = report
         self._writable = not read_only
         self.on_disk = False
-        self.db = self._copy_of_file() if read_only else self._open()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._behind: tuple[Future[object], Callable[[sqlite3.Connection], object]] | None = None
+        self._db = self._copy_of_file() if read_only else self._open()
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, when nothing is being written behind."""
+        self.settle()
+        return self._db
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written behind."""
+        return self._behind is not None and not self._behind[0].done()
+
+    def write_behind(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Do ``work`` in one transaction on another thread. What the disk refuses is done again by the next
+        call of any method, which moves to memory and says so.
+        """
+        db = self.db
+        self._behind = self._writer.submit(_in_transaction, db, work), work
+
+    def settle(self) -> None:
+        """Wait for what is being written behind."""
+        if self._behind is None:
+            return
+        (future, work), self._behind = self._behind, None
+        if future.exception() is not None:
+            self.write(work)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do ``work`` in one transaction; when the disk refuses, do it in memory and say so."""
+        self.settle()
         try:
-            return _in_transaction(self.db, work)
+            return _in_transaction(self._db, work)
         except sqlite3.DatabaseError as error:
             if not self.on_disk or isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
                 raise
             self._move_to_memory(error)
-        return _in_transaction(self.db, work)
+        return _in_transaction(self._db, work)
 
     def save_again(self) -> bool:
         """Write what is only in memory to the file, if there is room again; returns whether all is on
         disk.
         """
+        self.settle()
         if self.on_disk or not self._writable:
             return self.on_disk
         try:
-            disk = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
-            self.db.backup(disk)
+            disk = schema.connect(self._path)
+            self._db.backup(disk)
             disk.close()
             disk = schema.open_database(self._path)
         except (sqlite3.Error, OSError):
             return False
-        self.db.close()
-        self.db, self.on_disk = disk, True
+        self._db.close()
+        self._db, self.on_disk = disk, True
         return True
 
     def copy_to(self, path: Path) -> None:
@@ -72,10 +106,11 @@ class Keeper:
     def close(self) -> None:
         """Release the file; what is only in memory is written if that has become possible."""
         self.save_again()
+        self._writer.shutdown()
         with contextlib.suppress(sqlite3.Error):
             if self.on_disk:
-                self.db.execute("PRAGMA optimize")
-        self.db.close()
+                self._db.execute("PRAGMA optimize")
+        self._db.close()
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -144,15 +179,15 @@ class Keeper:
         return memory
 
     def _move_to_memory(self, error: Exception) -> None:
-        memory = sqlite3.connect(":memory:", isolation_level=None)
+        memory = schema.connect(":memory:")
         try:
-            self.db.backup(memory)
+            self._db.backup(memory)
         except sqlite3.Error:
             memory = schema.open_memory()
         schema.configure(memory)
         with contextlib.suppress(sqlite3.Error):
-            self.db.close()
-        self.db, self.on_disk = memory, False
+            self._db.close()
+        self._db, self.on_disk = memory, False
         self._say_in_memory(error)
 
     def _say_in_memory(self, error: Exception) -> None:

@@ -69,7 +69,7 @@ def open_database(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3
         NewerHistory: The file is of a later version; it was not touched.
     """
     existed = path.exists()
-    db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
+    db = connect(path)
     try:
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > len(migrations):
@@ -118,10 +118,15 @@ def copy_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 def open_memory() -> sqlite3.Connection:
     """An empty history that lives as long as the app."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
+    db = connect(":memory:")
     configure(db)
     migrate(db)
     return db
+
+
+def connect(path: Path | str) -> sqlite3.Connection:
+    """A connection that may go from thread to thread, used by one at a time."""
+    return sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
 
 
 def configure(db: sqlite3.Connection) -> None:

@@ -1,5 +1,5 @@
 """The history: every write is on disk when its method returns, or the user is told and the app goes on in
-memory.
+memory. Only a reply that grows is saved behind, on another thread.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from app.history import search
@@ -249,19 +249,21 @@ class History:
             marks: All changes of controls so far; None leaves them as they are.
             keep_tokens: Records from this one on are dropped before (continuing from within a reply).
         """
-        packed = encode_tokens(tokens) if tokens else b""
+        self._write(_reply_written(number, text, tokens, marks, keep_tokens))
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, number))
-            if marks is not None:
-                db.execute("UPDATE messages SET marks = ? WHERE id = ?", (pack_marks(marks), number))
-            if keep_tokens is not None:
-                cut_records(db, number, keep_tokens)
-            if packed:
-                first = tokens[0].index
-                db.execute("INSERT OR REPLACE INTO token_records VALUES (?, ?, ?)", (number, first, packed))
+    def save_reply_behind(
+        self, number: int, text: str, tokens: Sequence[Token], marks: Sequence[ControlsChanged]
+    ) -> bool:
+        """As :meth:`save_reply`, without waiting for it: packing and writing are done on another thread,
+        before anything else is read or written.
 
-        self._write(work)
+        Returns:
+            False if the last call's is not on disk yet; nothing was done then.
+        """
+        if self._keeper.busy:
+            return False
+        self._keeper.write_behind(_reply_written(number, text, tuple(tokens), tuple(marks), None))
+        return True
 
     def end_reply(self, number: int, state: State, ending: Ending = Ending()) -> None:  # noqa: B008 - frozen
         """Note that a reply has ended, and how."""
@@ -337,3 +339,26 @@ class History:
     def close(self) -> None:
         """Release the file; what is only in memory is written if that has become possible."""
         self._keeper.close()
+
+
+def _reply_written(
+    number: int,
+    text: str,
+    tokens: Sequence[Token],
+    marks: Sequence[ControlsChanged] | None,
+    keep_tokens: int | None,
+) -> Callable[[sqlite3.Connection], None]:
+    """What brings a reply on disk up to date."""
+
+    def work(db: sqlite3.Connection) -> None:
+        packed = encode_tokens(tokens) if tokens else b""
+        db.execute("UPDATE messages SET text = ? WHERE id = ?", (text, number))
+        if marks is not None:
+            db.execute("UPDATE messages SET marks = ? WHERE id = ?", (pack_marks(marks), number))
+        if keep_tokens is not None:
+            cut_records(db, number, keep_tokens)
+        if packed:
+            first = tokens[0].index
+            db.execute("INSERT OR REPLACE INTO token_records VALUES (?, ?, ?)", (number, first, packed))
+
+    return work

@@ -113,6 +113,55 @@ def test_a_full_disk_moves_the_history_to_memory_and_back_when_there_is_room(
     assert [m.text for m in open_history().path(chat.id)] == ["before", long, "after"]
 
 
+def test_a_reply_saved_behind_is_there_for_whoever_asks_next(
+    history: History, make_tokens: Callable[..., tuple[Token, ...]]
+) -> None:
+    reply = history.add_message(history.create("c").id, None, "assistant", "", state="streaming")
+    tokens = make_tokens(["a", " b"])
+    assert history.save_reply_behind(reply.id, "a b", tokens, ())
+    assert history.message(reply.id).text == "a b"
+    assert [token.text for token in history.reply(reply.id).tokens] == ["a", " b"]
+
+
+def test_a_full_disk_is_noticed_when_a_reply_is_saved_behind(
+    open_history: Callable[..., History],
+    make_tokens: Callable[..., tuple[Token, ...]],
+    faults: Any,
+) -> None:
+    history = open_history()
+    chat = history.create("c")
+    reply = history.add_message(chat.id, None, "assistant", "", state="streaming")
+    pages = history._db.execute("PRAGMA page_count").fetchone()[0]
+    history._db.execute(f"PRAGMA max_page_count = {pages}")
+    long = "a long reply " * 2000
+    assert history.save_reply_behind(reply.id, long, make_tokens([long]), ())
+    assert history.message(reply.id).text == long
+    assert faults.kinds == ["disk-full"]
+    assert not history.on_disk
+    assert history.save_again()
+    history.close()
+    assert [token.text for token in open_history().reply(reply.id).tokens] == [long]
+
+
+def test_a_slow_disk_gets_what_came_meanwhile_the_next_time(
+    open_history: Callable[..., History],
+    history_path: Path,
+    make_tokens: Callable[..., tuple[Token, ...]],
+    faults: Any,
+) -> None:
+    history = open_history()
+    reply = history.add_message(history.create("c").id, None, "assistant", "", state="streaming")
+    with contextlib.closing(sqlite3.connect(history_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert history.save_reply_behind(reply.id, "a", make_tokens(["a"]), ())
+        assert not history.save_reply_behind(reply.id, "a b", make_tokens(["a", " b"]), ())
+        other.execute("ROLLBACK")
+    history.close()
+    history = open_history()
+    assert history.message(reply.id).text == "a"
+    assert faults == []
+
+
 def test_closing_tries_to_write_what_is_only_in_memory(open_history: Callable[..., History]) -> None:
     history = open_history()
     chat = history.create("c")
@@ -158,16 +207,21 @@ for index in range(10_000):
     text += f" {index}"
     token = Token(run_id=1, index=index, id=index, text=f" {index}", data=b"", special=False, raw_logprob=-1,
                   sampled_prob=0.5, entropy=1.0, candidates=(), stages=(), at=0.0)
-    history.save_reply(reply.id, text, [token])
+    if sys.argv[2] == "behind":
+        while not history.save_reply_behind(reply.id, text, [token], ()):
+            time.sleep(0.001)
+    else:
+        history.save_reply(reply.id, text, [token])
     print(index, flush=True)
 """
 
 
+@pytest.mark.parametrize(("way", "on_its_way"), [("at once", 0), ("behind", 1)])
 def test_kill_9_while_a_reply_is_saved_loses_nothing_that_was_written(
-    open_history: Callable[..., History], history_path: Path, faults: Any
+    open_history: Callable[..., History], history_path: Path, faults: Any, way: str, on_its_way: int
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(history_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _WRITER, str(history_path), way], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     seen = -1
@@ -182,7 +236,7 @@ def test_kill_9_while_a_reply_is_saved_loses_nothing_that_was_written(
     (reply,) = history.unfinished()
     numbers = [int(word) for word in reply.text.split()]
     assert numbers == list(range(len(numbers)))
-    assert len(numbers) > seen
+    assert len(numbers) > seen - on_its_way
     tokens: tuple[Token, ...] = history.reply(reply.id).tokens
     assert [token.index for token in tokens] == numbers
     assert history.path(reply.conversation)[0].text == "sent"
