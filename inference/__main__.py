@@ -2,7 +2,8 @@
 
 One JSON object a line, one for each event, fields as in :mod:`inference.events`. A failure goes to stderr as
 ``{"event": "failed", ...}`` with exit status 1; bad arguments exit 2; Ctrl+C cancels the run (130). Each
-command is a module of :mod:`inference.commands` with ``add_arguments(parser)`` and ``run(arguments) -> int``.
+command is a module of :mod:`inference.commands` with ``add_arguments(parser)`` and ``run(arguments) -> int``;
+``arguments.refuse(message)`` ends it as argparse would, for arguments that do not go together.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             subparser.description = module.__doc__
             subparser.formatter_class = argparse.RawDescriptionHelpFormatter
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(run=module.run, refuse=subparser.error)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from inference.errors import InferenceError
+from inference.errors import InferenceError, ModelUnsupported
 from inference.events import (
     InspectRequest,
     ListModelsRequest,
@@ -29,12 +29,13 @@ def inspect(request: InspectRequest) -> ModelInspected:
     """Describe a model and what loading it would take, from its files' headers.
 
     Raises:
-        InferenceError: What :func:`find_model` raises; or the model needs code of its own.
+        InferenceError: What :func:`find_model` raises; or the model needs code of its own, or is of an
+            architecture that is not known.
         InvalidRequest: There is no such quantization.
     """
     files = find_model(request.model)
-    if reference := safety.needed_code(files.config):
-        raise safety.refuse_custom_code(reference, part="model")
+    if refusal := _refusal(files):
+        raise refusal
     files = model_files.with_pickled_tensors(files)
     plan = estimates.plan(
         files,
@@ -87,13 +88,20 @@ def _entry(source: str, name: str, origin: str) -> ModelEntry:
     )
 
 
-def _problem(files: ModelFiles) -> str:
-    """Why a model whose files are whole can't be used; "" if it can."""
+def _refusal(files: ModelFiles) -> InferenceError | None:
+    """The error that loading a model whose files are whole would end in, as far as config.json tells."""
     if reference := safety.needed_code(files.config):
-        return safety.refuse_custom_code(reference, part="model").message
+        return safety.refuse_custom_code(reference, part="model")
     model_type = str(files.config.get("model_type"))
     if files.gguf is None and not safety.is_known_architecture(model_type):
-        return f"The architecture of this model ({model_type}) is not known."
+        return ModelUnsupported(f"The architecture of this model ({model_type}) is not known.")
+    return None
+
+
+def _problem(files: ModelFiles) -> str:
+    """Why a model whose files are whole can't be used; "" if it can."""
+    if refusal := _refusal(files):
+        return refusal.message
     names = files.config.get("architectures")
     if files.gguf is None and isinstance(names, list) and names and not str(names[0]).endswith(_WRITERS):
         return f"A {names[0]} does not write text."

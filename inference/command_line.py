@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -59,8 +59,20 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="what int8 layers compute on a GPU; llm-int8 is bitsandbytes' own, which is slower",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--context-length", type=int, default=None, metavar="N")
+    parser.add_argument("--context-length", type=at_least(1), default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number that is not below ``lowest``."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"{value} is less than {lowest}")
+        return value
+
+    return number
 
 
 def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:

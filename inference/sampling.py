@@ -256,7 +256,7 @@ def check_controls(controls: SamplingControls, vocabulary: int | None = None) ->
     )
     for name, value, lowest, highest in checks:
         if not (math.isfinite(value) and lowest <= value <= highest):
-            raise InvalidRequest(f"{name} is {value}, which is out of its range.")
+            raise InvalidRequest(f"{name} is {value}; it must be {_range(lowest, highest)}.")
     if not (math.isfinite(controls.repetition_penalty) and controls.repetition_penalty > 0.0):
         raise InvalidRequest(f"Repetition penalty is {controls.repetition_penalty}; it must be above 0.")
     for token, bias in controls.logit_bias:
@@ -264,3 +264,9 @@ def check_controls(controls: SamplingControls, vocabulary: int | None = None) ->
             raise InvalidRequest(f"Logit bias names token {token}, which the model does not have.")
         if math.isnan(bias) or bias == math.inf:
             raise InvalidRequest(f"The logit bias of token {token} is {bias}.")
+
+
+def _range(lowest: float, highest: float) -> str:
+    if math.isfinite(highest):
+        return f"from {lowest:g} to {highest:g}"
+    return f"{lowest:g} or more" if math.isfinite(lowest) else "a number"

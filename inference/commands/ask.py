@@ -10,8 +10,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from inference.command_line import RunFailed, add_model_arguments, load_model, print_event, report, run_events
+from inference.command_line import (
+    RunFailed,
+    add_model_arguments,
+    at_least,
+    load_model,
+    print_event,
+    report,
+    report_error,
+    run_events,
+)
+from inference.documents.libraries import LEDGER_FILE
+from inference.errors import UnreadableFile
 from inference.events import (
     Answer,
     AskRequest,
@@ -46,11 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--search-only", action="store_true", help="show passages, ask no model")
     parser.add_argument("--embedder", default="builtin", metavar="DIR", help="a sentence-transformers folder")
-    parser.add_argument("--limit", type=int, default=5, metavar="N", help="most sources")
+    parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="most sources")
     parser.add_argument(
-        "--token-budget", type=int, default=None, metavar="N", help="for all sources together"
+        "--token-budget", type=at_least(1), default=None, metavar="N", help="for all sources together"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=200, metavar="N")
+    parser.add_argument("--max-new-tokens", type=at_least(0), default=200, metavar="N")
     parser.add_argument("--temperature", type=float, default=0.0, metavar="F")
     parser.add_argument("--seed", type=int, default=None, metavar="N")
     parser.add_argument(
@@ -67,11 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Index, search, answer; returns the exit status."""
+    if not arguments.add and not (Path(arguments.library) / LEDGER_FILE).is_file():
+        missing = UnreadableFile(
+            f"There is no library in {arguments.library}.",
+            hint="Check the folder's name, or make a library with --add FILE.",
+        )
+        return report_error(missing, as_json=arguments.json)
     session = Session()
     try:
-        if arguments.add or arguments.remove or not arguments.question:
+        if arguments.add or arguments.remove or arguments.question is None:
             _index(session, arguments)
-        if not arguments.question:
+        if arguments.question is None:
             return 0
         if arguments.search_only:
             return _search(session, arguments)

@@ -13,6 +13,7 @@ from inference.command_line import (
     RunFailed,
     add_adapter_arguments,
     add_model_arguments,
+    at_least,
     load_model,
     print_event,
     report,
@@ -51,13 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--setting", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="of the method"
     )
-    parser.add_argument("--memory-budget", type=int, metavar="BYTES", help="for a batch; default: adapts")
+    parser.add_argument(
+        "--memory-budget", type=at_least(1), metavar="BYTES", help="for a batch; default: adapts"
+    )
     parser.add_argument("--preview", action="store_true", help="show first-order estimates first")
     parser.add_argument("--estimate", action="store_true", help="only say what it would cost")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and explain; returns the exit status."""
+    if arguments.system is not None and arguments.chat is None:
+        arguments.refuse("--system goes with --chat")
     session = Session()
     try:
         load_model(session, arguments)

@@ -16,6 +16,7 @@ from inference.command_line import (
     RunFailed,
     add_adapter_arguments,
     add_model_arguments,
+    at_least,
     load_model,
     print_event,
     report,
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--prompt", metavar="TEXT", help="raw text to continue")
     what.add_argument("--chat", metavar="TEXT", help="a user's message to answer")
     parser.add_argument("--system", metavar="TEXT", help="system prompt for --chat")
-    parser.add_argument("--max-new-tokens", type=int, default=_DEFAULTS.max_new_tokens, metavar="N")
+    parser.add_argument("--max-new-tokens", type=at_least(0), default=_DEFAULTS.max_new_tokens, metavar="N")
     parser.add_argument("--temperature", type=float, default=_DEFAULTS.temperature, metavar="F")
     parser.add_argument("--top-p", type=float, default=_DEFAULTS.top_p, metavar="F")
     parser.add_argument("--top-k", type=int, default=_DEFAULTS.top_k, metavar="N")
@@ -59,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logit-bias", action="append", default=[], type=_bias, metavar="ID:BIAS", help="may be repeated"
     )
-    parser.add_argument("--candidates", type=int, default=20, metavar="K", help="alternatives to record")
+    parser.add_argument(
+        "--candidates", type=at_least(0), default=20, metavar="K", help="alternatives to record"
+    )
     parser.add_argument(
         "--control",
         action="append",
@@ -80,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load the model and generate; returns the exit status."""
+    if arguments.system is not None and arguments.chat is None:
+        arguments.refuse("--system goes with --chat")
+    if arguments.token_healing and arguments.prompt is None:
+        arguments.refuse("--token-healing goes with --prompt")
     session = Session()
     request = _request(arguments)
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from inference.command_line import (
     RunFailed,
     add_model_arguments,
+    at_least,
     load_model,
     print_event,
     report,
@@ -32,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(perplexity)
     perplexity.add_argument("--text-file", required=True, type=Path, metavar="F", help="a UTF-8 text")
     perplexity.add_argument(
-        "--window", type=int, default=None, metavar="N", help="tokens that are read at once"
+        "--window", type=at_least(2), default=None, metavar="N", help="tokens that are read at once"
     )
     perplexity.add_argument(
-        "--stride", type=int, default=None, metavar="N", help="tokens between two windows"
+        "--stride", type=at_least(1), default=None, metavar="N", help="tokens between two windows"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from inference.command_line import RunFailed, print_event, report, run_events
+from inference.command_line import RunFailed, at_least, print_event, report, run_events
 from inference.events import Event, InspectRequest, ListModelsRequest, ModelInspected, ModelsListed, Request
 from inference.running import new_run_id
 from inference.session import Session
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quantization", choices=["none", "bf16", "fp16", "int8", "nf4", "fp4"], default="none"
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--context-length", type=int, default=None, metavar="N")
+    parser.add_argument("--context-length", type=at_least(1), default=None, metavar="N")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

@@ -12,6 +12,7 @@ from inference.documents import prompting
 from inference.documents.checking import check_answer
 from inference.documents.retrieval import retrieve
 from inference.documents.rewriting import standalone_question
+from inference.errors import EmptyPrompt
 from inference.events import (
     ENDINGS,
     Answer,
@@ -46,8 +47,11 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
     """Do what an :class:`AskRequest` asks for.
 
     Raises:
+        EmptyPrompt: There is no question.
         NoModelLoaded: There is no model to answer.
     """
+    if not request.question.strip():
+        raise EmptyPrompt("The question is empty.")
     tokenizer, context_length = _measures(session)
     began = time.perf_counter()
     question = standalone_question(session, request, handle)

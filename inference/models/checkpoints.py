@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -28,6 +29,7 @@ DTYPES = {
     "F6_E2M3": ("float6_e2m3", 6), "F6_E3M2": ("float6_e3m2", 6), "F4": ("float4_e2m1fn_x2", 4),
 }  # fmt: skip
 
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _MAX_HEADER = 100_000_000  # safetensors' own limit
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -112,6 +114,11 @@ def _no_weights(folder: Path) -> Exception:
     if not names:
         return ModelNotFound(
             "The folder is empty.", hint="Choose the folder that holds config.json and the weights."
+        )
+    if any(_SHARD.search(name) for name in names):
+        return ModelDamaged(
+            "The index that says which file holds which weights is missing (model.safetensors.index.json).",
+            hint="Download or copy the missing file into the model's folder.",
         )
     return ModelNotFound(
         "There are no model weights in this folder.",

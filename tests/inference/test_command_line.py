@@ -11,6 +11,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from inference.__main__ import main
+from inference.commands.bench import BENCHMARKS
 from resources import BUILTIN_MODEL
 
 
@@ -103,9 +104,16 @@ def test_a_failure_goes_to_stderr_with_status_1(capsys: pytest.CaptureFixture[st
         ["generate", "--prompt", "a", "--chat", "b"],
         ["generate", "--prompt", "a", "--temperature", "warm"],
         ["generate", "--prompt", "a", "--control", "1:2"],
+        ["generate", "--prompt", "a", "--max-new-tokens", "-1"],
+        ["generate", "--prompt", "a", "--candidates", "-1"],
+        ["generate", "--prompt", "a", "--system", "b"],
+        ["generate", "--chat", "a", "--token-healing"],
+        ["explain", "--prompt", "a", "--target", "b", "--system", "c"],
+        ["ask", "--library", "a", "--question", "b", "--limit", "0"],
         ["generate", "--prompt", "a", "--quantization", "int7"],
         ["generate", "--prompt", "a", "--no-such-option"],
         ["bench"],
+        ["bench", "passages"],
     ],
 )
 def test_bad_arguments_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +121,26 @@ def test_bad_arguments_exit_2(arguments: list[str], capsys: pytest.CaptureFixtur
         main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err
+
+
+def test_models_are_listed_and_described(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--folder", str(folder.parent), "--json"]) == 0
+    (listed,) = lines(capsys.readouterr().out)
+    assert listed["event"] == "models"
+    (entry,) = (entry for entry in listed["entries"] if entry["source"] == str(folder))
+    assert entry["size"] > 0
+    assert main(["models", "--inspect", str(folder), "--json"]) == 0
+    (described,) = lines(capsys.readouterr().out)
+    assert described["info"]["architecture"] == "LlamaForCausalLM"
+    assert described["estimate"]["weights"] > 0
+
+
+def test_every_benchmark_can_be_asked_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in BENCHMARKS:
+        with pytest.raises(SystemExit) as caught:
+            main(["bench", name, "--help"])
+        assert caught.value.code == 0
+        assert f"bench {name}" in capsys.readouterr().out
 
 
 def test_bench_decode_prints_ratios(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -324,19 +324,22 @@ class TestRefusals:
         assert draw(torch.tensor([-math.inf, 0.0, -math.inf])).token == 1
 
     @pytest.mark.parametrize(
-        "controls",
+        ("controls", "allowed"),
         [
-            {"temperature": -0.1},
-            {"temperature": math.nan},
-            {"top_p": 1.1},
-            {"top_k": -1},
-            {"min_p": -0.5},
-            {"repetition_penalty": 0.0},
-            {"max_new_tokens": -1},
-            {"logit_bias": ((500, 1.0),)},
-            {"logit_bias": ((0, math.nan),)},
+            ({"temperature": -0.1}, "0 or more"),
+            ({"temperature": math.nan}, "0 or more"),
+            ({"top_p": 1.1}, "from 0 to 1"),
+            ({"top_k": -1}, "0 or more"),
+            ({"min_p": -0.5}, "from 0 to 1"),
+            ({"repetition_penalty": 0.0}, "above 0"),
+            ({"presence_penalty": math.inf}, "a number"),
+            ({"max_new_tokens": -1}, "0 or more"),
+            ({"logit_bias": ((500, 1.0),)}, "does not have"),
+            ({"logit_bias": ((0, math.nan),)}, "of token 0"),
         ],
     )
-    def test_values_out_of_range(self, controls: dict[str, Any]) -> None:
-        with pytest.raises(InvalidRequest):
+    def test_values_out_of_range_are_refused_with_the_range(
+        self, controls: dict[str, Any], allowed: str
+    ) -> None:
+        with pytest.raises(InvalidRequest, match=allowed):
             draw(torch.zeros(4), **controls)

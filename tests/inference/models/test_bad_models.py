@@ -68,6 +68,13 @@ def test_a_missing_shard_is_named(copy_of: Copy, load_model: Load) -> None:
         load_model(folder)
 
 
+def test_shards_without_their_index(copy_of: Copy, load_model: Load) -> None:
+    folder = copy_of("llama", max_shard_size="100KB")
+    (folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(ModelDamaged, match=r"model\.safetensors\.index\.json"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 8, 500, -1, -100_000])
 def test_a_truncated_file_is_named(copy_of: Copy, load_model: Load, keep: int) -> None:
     file = copy_of() / "model.safetensors"
@@ -136,6 +143,8 @@ def test_an_unknown_architecture_is_named(copy_of: Copy, load_model: Load) -> No
     edit_json(folder / "config.json", model_type="hypermodel", architectures=["HyperForCausalLM"])
     with pytest.raises(ModelUnsupported, match="hypermodel"):
         load_model(folder)
+    with pytest.raises(ModelUnsupported, match="hypermodel"):
+        inspect(InspectRequest(run_id=1, model=str(folder)))
 
 
 def test_a_model_that_does_not_write_text(tmp_path: Path, load_model: Load) -> None:
