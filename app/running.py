@@ -18,6 +18,7 @@ from app.faults import Hooks, start_log
 from app.instance import hand_over
 from app.launcher import DESKTOP_ID
 from app.milestones import Milestones
+from app.opened_files import Application
 from app.profile import Profile
 from app.trail import start_trail
 from views import reading_accessible
@@ -25,7 +26,7 @@ from views import reading_accessible
 
 def make_application() -> QApplication:
     """The one QApplication."""
-    qt = QApplication.instance() or QApplication(sys.argv[:1])
+    qt = QApplication.instance() or Application(sys.argv[:1])
     assert isinstance(qt, QApplication)
     qt.setApplicationName("model-loupe")
     qt.setApplicationDisplayName("Model Loupe")
@@ -48,6 +49,9 @@ def run(*, profile: str | None, paths: tuple[str, ...], safe_mode: bool) -> int:
     ending = Ending(app)
     Milestones(app)
     app.show()
+    if isinstance(qt, Application):
+        qt.files_opened.connect(app.shell.come_forward)
+        qt.window_is_ready()
     status: int = qt.exec()
     hooks.remove()
     ending.leave(status)
@@ -91,8 +95,9 @@ class Ending(QObject):
     def _leave_at_once(self) -> None:
         if self._status is not None:
             logging.shutdown()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # a program without a console has none
+                    stream.flush()
             os._exit(self._status)
 
     @Slot(bool)

@@ -72,7 +72,7 @@ CUTS = (
     ),
     Cut(
         name="sources of torch's compiler and exporters",
-        pattern=r"torch/(_inductor|onnx|testing)/.*(?<!config)\.py$",
+        pattern=r"torch/(_inductor|onnx)/.*(?<!config)\.py$",
         reason="their compiled modules are there; nothing reads their text but torch.compile",
     ),
     Cut(
@@ -115,12 +115,32 @@ CUTS = (
     ),
 )
 
+#: The Finder's view of the program. It offers itself for these types and takes none over.
 INFO_PLIST = {
     "CFBundleDisplayName": "Model Loupe",
+    "LSApplicationCategoryType": "public.app-category.developer-tools",
+    "LSMinimumSystemVersion": "13.0",  # what Qt 6.11 needs
     "NSHighResolutionCapable": True,
     "CFBundleDocumentTypes": [
-        {"CFBundleTypeName": "PDF", "LSItemContentTypes": ["com.adobe.pdf"], "CFBundleTypeRole": "Viewer"},
-        {"CFBundleTypeName": "GGUF model", "CFBundleTypeExtensions": ["gguf"], "CFBundleTypeRole": "Viewer"},
+        {
+            "CFBundleTypeName": name,
+            "LSItemContentTypes": [kind],
+            "CFBundleTypeRole": "Viewer",
+            "LSHandlerRank": rank,
+        }
+        for name, kind, rank in (
+            ("PDF document", "com.adobe.pdf", "Alternate"),
+            ("GGUF language model", "org.modelloupe.gguf", "Default"),
+            ("Folder with a model", "public.folder", "Alternate"),
+        )
+    ],
+    "UTImportedTypeDeclarations": [
+        {
+            "UTTypeIdentifier": "org.modelloupe.gguf",
+            "UTTypeDescription": "GGUF language model",
+            "UTTypeConformsTo": ["public.data"],
+            "UTTypeTagSpecification": {"public.filename-extension": ["gguf"]},
+        },
     ],
 }
 
