@@ -1,8 +1,9 @@
 """Decoding speed of other families against a Llama of the same size, in the same run.
 
-Models have random weights and the same width, depth and vocabulary; each round decodes with every family in
-turn, so that a busy machine slows all of them. One line a family: tokens a second, the ratio to the Llama by
-the clock and by the processor's time, and the latter per parameter, as no two families have exactly as many.
+Models have random weights (bfloat16's, as most are published) and the same width, depth and vocabulary; each
+round decodes with every family in turn, so that a busy machine slows all of them. One line a family: tokens a
+second, the ratio to the Llama by the clock and by the processor's time, and both per parameter that a token
+reads, as no two families have exactly as many. ``path`` is how tokens were read.
 ``bare_ratio`` is against the model's own forward in a plain loop (greedy, transformers' cache, nothing else):
 what is below 1 there is this program's, and what a family lacks beyond it is transformers' own.
 """
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference.command_line import print_json, run_events
-from inference.events import GenerateRequest, ModelInfo, SamplingControls, Token
+from inference.events import Finished, GenerateRequest, ModelInfo, SamplingControls, Token
+from inference.models.architecture import expert_counts
 from inference.running import new_run_id
 from inference.session import Session
 
@@ -26,21 +28,6 @@ if TYPE_CHECKING:
 
 _CONTEXT = 1024
 _REFERENCE = "llama"
-_GPT = {"n_embd": 512, "n_head": 8, "n_layer": 8, "n_positions": _CONTEXT, "rotary_dim": 32}
-#: What a family names differently from most.
-_CHANGES: dict[str, dict[str, Any]] = {
-    "gemma2": {"head_dim": 64},
-    "gemma3_text": {"head_dim": 64},
-    "qwen3": {"head_dim": 64},
-    "gpt2": _GPT,
-    "gptj": _GPT,
-    "bloom": {"n_head": 8, "n_layer": 8},
-    "opt": {"ffn_dim": 1408, "word_embed_proj_dim": 512},
-    "mpt": {"d_model": 512, "n_heads": 8, "n_layers": 8, "max_seq_len": _CONTEXT},
-    "mixtral": {"intermediate_size": 704, "num_local_experts": 4, "num_experts_per_tok": 2},
-    "mamba": {"state_size": 16},
-    "lfm2": {"layer_types": ["conv", "full_attention"] * 4},
-}
 _FAMILIES = (
     "llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma2", "gemma3_text", "gpt_neox", "gpt2", "gptj",
     "falcon", "bloom", "opt", "mpt", "olmo2", "cohere", "stablelm", "granite", "glm", "mixtral", "lfm2",
@@ -48,9 +35,31 @@ _FAMILIES = (
 )  # fmt: skip
 
 
+def _changes(width: int, layers: int) -> dict[str, dict[str, Any]]:
+    """What a family names differently from most."""
+    heads, inner = width // 64, width * 11 // 4
+    gpt = {"n_embd": width, "n_head": heads, "n_layer": layers, "n_positions": _CONTEXT, "rotary_dim": 32}
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    return {
+        "gemma2": {"head_dim": 64},
+        "gemma3_text": {"head_dim": 64},
+        "qwen3": {"head_dim": 64},
+        "gpt2": gpt,
+        "gptj": gpt,
+        "bloom": {"n_head": heads, "n_layer": layers},
+        "opt": {"ffn_dim": inner, "word_embed_proj_dim": width},
+        "mpt": {"d_model": width, "n_heads": heads, "n_layers": layers, "max_seq_len": _CONTEXT},
+        "mixtral": {"intermediate_size": inner // 2, **experts},
+        "mamba": {"state_size": 16},
+        "lfm2": {"layer_types": ["conv", "full_attention"] * (layers // 2)},
+    }
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which families, and how much to measure."""
-    parser.add_argument("--family", nargs="+", default=list(_FAMILIES), metavar="TYPE", help="model types")
+    parser.add_argument(
+        "--family", "--families", nargs="+", default=list(_FAMILIES), metavar="TYPE", help="model types"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line (what it always prints)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--width", type=int, default=512, metavar="N")
@@ -64,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class _Run:
     wall: float
     cpu: float
+    path: str = ""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,21 +91,25 @@ def run(arguments: argparse.Namespace) -> int:
             if number:  # the first round warms up
                 runs[name].append(measured)
                 bares[name].append(bare)
-    reference = sessions[_REFERENCE].require_engine().loaded.info.parameters
+    reference = _active_parameters(sessions[_REFERENCE])
     for name in names:
-        parameters = sessions[name].require_engine().loaded.info.parameters
+        parameters = _active_parameters(sessions[name])
         pairs = list(zip(runs[_REFERENCE], runs[name], strict=True))
+        wall = statistics.median(base.wall / own.wall for base, own in pairs)
         cpu = statistics.median(base.cpu / own.cpu for base, own in pairs)
         print_json(
             {
                 "bench": "families",
                 "family": name,
                 "device": arguments.device,
-                "parameters": parameters,
+                "parameters": sessions[name].require_engine().loaded.info.parameters,
+                "read_parameters": parameters,
+                "path": runs[name][-1].path,
                 "tokens_per_second": round(
                     arguments.new_tokens / statistics.median(each.wall for each in runs[name]), 1
                 ),
-                "ratio": round(statistics.median(base.wall / own.wall for base, own in pairs), 3),
+                "ratio": round(wall, 3),
+                "ratio_per_parameter": round(wall * parameters / reference, 3),
                 "cpu_ratio": round(cpu, 3),
                 "cpu_ratio_per_parameter": round(cpu * parameters / reference, 3),
                 "bare_ratio": round(
@@ -143,14 +157,32 @@ def _decode(session: Session, arguments: argparse.Namespace) -> _Run:
     controls = SamplingControls(temperature=0.7, seed=1, max_new_tokens=arguments.new_tokens + 1)
     request = GenerateRequest(run_id=new_run_id(), prompt="", reply_ids=ids, controls=controls)
     wall = cpu = 0.0
-    seen = 0
+    seen, path = 0, ""
     for event in run_events(session, request, controls):
         if isinstance(event, Token):
             seen += 1
             if seen == 1:
                 wall, cpu = time.perf_counter(), time.process_time()
+        elif isinstance(event, Finished):
+            path = event.path
+            taken = time.perf_counter() - wall, time.process_time() - cpu
     assert seen == arguments.new_tokens + 1
-    return _Run(time.perf_counter() - wall, time.process_time() - cpu)
+    step = engine.forward.step
+    fast = path == "plain" and step is not None and step.right
+    return _Run(*taken, type(step).__name__ if fast else path)
+
+
+def _active_parameters(session: Session) -> int:
+    """Weights that a token reads: of experts those that it is sent to, of a mere table none."""
+    model: Any = session.require_engine().loaded.model
+    total, chosen = expert_counts(model.config.to_dict())
+    inputs, outputs = model.get_input_embeddings().weight, model.get_output_embeddings()
+    active = 0.0
+    for name, weight in model.named_parameters():
+        share = chosen / total if total and weight.dim() == 3 and ".experts." in name else 1.0
+        looked_up = weight is inputs and getattr(outputs, "weight", None) is not inputs
+        active += 0 if looked_up else share * weight.numel()
+    return round(active)
 
 
 def _session(family: str, arguments: argparse.Namespace) -> Session:
@@ -181,10 +213,12 @@ def _random(family: str, arguments: argparse.Namespace) -> LoadedModel:
         "bos_token_id": 0,
         "eos_token_id": 1,
     }
-    config = type(AutoConfig.for_model(family))(**common | _CHANGES.get(family, {}))
-    dtype = torch.float32 if arguments.device == "cpu" else torch.bfloat16
+    config = type(AutoConfig.for_model(family))(**common | _changes(width, layers).get(family, {}))
     maker: Any = AutoModelForCausalLM
-    model = maker.from_config(config).to(arguments.device, dtype).eval().requires_grad_(False)
+    with torch.device(arguments.device):
+        model = maker.from_config(config, dtype=torch.bfloat16)  # as most models are published
+    dtype = torch.float32 if arguments.device == "cpu" else torch.bfloat16
+    model = model.to(arguments.device, dtype).eval().requires_grad_(False)
     info = ModelInfo(
         source="random",
         name=f"{family}, random weights",

@@ -1,43 +1,36 @@
 """One token through a Llama-like model on a CPU, without what transformers does around each layer.
 
-Two things are saved: Python between the layers, and half of the memory traffic, which is what a step on a CPU
-waits for: where the weights are exact in float16 (those of bfloat16 checkpoints are), the step reads a packed
-float16 copy of them (FBGEMM: float16 weights, float32 activations and sums). The copy is for steps only; the
-model's own weights stay what gradients and everything else work on.
+Two things are saved: Python between the layers, and half of the memory traffic (see
+:mod:`inference.passes.packed_linear`).
 
 Only what is known to be built like Llama is taken, and before it is relied on its logits are compared with
-the model's own.
+the model's own. Other families' tokens are read by :mod:`inference.passes.recorded_step`.
 """
 
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from transformers.cache_utils import Cache
 
 from inference.models.estimates import LARGEST_COPY, STEP_FAMILIES
 from inference.passes.kv_cache import BufferedLayer, crop
+from inference.passes.packed_linear import Product, product
 
 logger = logging.getLogger(__name__)
 
 #: Largest difference to the model's own logits.
 _TOLERANCE = 1e-4
-#: A weight that float16 holds to this is held exactly, or is too small to be seen in a sum of float32.
-_EXACT = 6e-8
 #: Ways of rotating whose angles do not depend on the length of the text.
 _FIXED_ROTATIONS = frozenset({"default", "linear", "llama3", "yarn"})
 #: Positions whose angles are computed together.
 _POSITIONS = 256
-
-#: (1, in) -> (1, out), with (1, out) added if it is given.
-_Linear = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +59,12 @@ class _HeadNorm:
 @dataclass(frozen=True, slots=True)
 class _Layer:
     before_attention: _Norm
-    read: _Linear
+    read: Product
     norms: tuple[_HeadNorm, _HeadNorm] | None
-    write: _Linear
+    write: Product
     before_mlp: _Norm
-    widen: _Linear
-    narrow: _Linear
+    widen: Product
+    narrow: Product
 
 
 class _Rotary:
@@ -142,6 +135,22 @@ class CpuStep:
         if not self.right:
             logger.warning("Steps are left to transformers: logits differ by %.1e", difference)
 
+    def read(self, token: int, cache: Cache, own: Callable[[], Tensor]) -> Tensor:
+        """Read a token behind what is in the cache, at first as the model does; (1, vocabulary) logits.
+
+        Args:
+            token: Its id.
+            cache: Is extended by it.
+            own: Lets the model read it.
+        """
+        if self.right:
+            return self(token, cache)
+        tried = self.try_out(token, cache) if self.right is None else None
+        logits = own()
+        if tried is not None:
+            self.judge(tried, logits)
+        return logits
+
     def __call__(self, token: int, cache: Cache) -> Tensor:
         """Read a token behind what is in the cache; returns (1, vocabulary) logits."""
         hidden = self._embeddings[token][None]
@@ -184,22 +193,12 @@ class CpuStep:
             narrow=self._linear(copy, mlp.down_proj),
         )
 
-    def _linear(self, copy: bool, *modules: Any) -> _Linear:
+    def _linear(self, copy: bool, *modules: Any) -> Product:
         """One product for linears that read the same, from a packed copy where that is exact."""
         weights = [module.weight for module in modules]
-        biases = [module.bias for module in modules]
-        packed = _packed(weights, biases) if copy else None
-        if packed is not None:
-            self.copied += 2 * sum(weight.numel() for weight in weights)
-            return packed
-        pairs = list(zip(weights, biases, strict=True))
-
-        def apart(hidden: Tensor, residual: Tensor | None = None) -> Tensor:
-            outputs = [linear(hidden, weight, bias) for weight, bias in pairs]
-            output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-            return output if residual is None else output.add_(residual)
-
-        return apart
+        made, copied = product(weights, [module.bias for module in modules], copy=copy)
+        self.copied += copied
+        return made
 
 
 def cpu_step(model: Any) -> CpuStep | None:
@@ -220,39 +219,6 @@ def cpu_step(model: Any) -> CpuStep | None:
     if any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in model.parameters()):
         return None
     return CpuStep(model)
-
-
-@torch.inference_mode()
-def _packed(weights: list[Tensor], biases: list[Tensor | None]) -> _Linear | None:
-    """The linears on packed float16 weights; None where that is not exact or this torch can't."""
-    pack = getattr(torch, "fbgemm_pack_gemm_matrix_fp16", None)
-    multiply = getattr(torch, "fbgemm_linear_fp16_weight_fp32_activation", None)
-    if pack is None or multiply is None:
-        return None
-    if any(float((weight - weight.half().float()).abs().max()) > _EXACT for weight in weights):
-        return None
-    zeros = [
-        torch.zeros(len(weight)) if bias is None else bias
-        for weight, bias in zip(weights, biases, strict=True)
-    ]
-    bias, biased = torch.cat(zeros), any(each is not None for each in biases)
-    with warnings.catch_warnings():
-        # Announced to go some day; then the model's own weights are read.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            held = pack(torch.cat(weights))
-            multiply(torch.zeros(1, weights[0].shape[1]), held, bias)
-        except RuntimeError:  # FBGEMM is for x86 with AVX2
-            return None
-
-    def packed(hidden: Tensor, residual: Tensor | None = None) -> Tensor:
-        if residual is None:
-            return multiply(hidden, held, bias)  # type: ignore[no-any-return]
-        # What the product adds to its sums may be anything of that shape.
-        added = residual[0] + bias if biased else residual[0]
-        return multiply(hidden, held, added)  # type: ignore[no-any-return]
-
-    return packed
 
 
 def _joined(module: Any, whole: str, *parts: str) -> list[Any]:

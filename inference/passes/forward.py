@@ -7,7 +7,7 @@ attention controls no mask is built: a single query needs none, and SDPA takes i
 from __future__ import annotations
 
 import inspect
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -18,8 +18,9 @@ from inference.errors import NotAvailable
 from inference.events import SteeringOptions
 from inference.models.estimates import GPU_CHUNK, cpu_chunk
 from inference.passes.attention_masks import mask_layout
-from inference.passes.cpu_step import cpu_step
+from inference.passes.cpu_step import CpuStep, cpu_step
 from inference.passes.kv_cache import EngineCache, RecomputingCache, new_cache
+from inference.passes.recorded_step import RecordedStep, may_be_recorded
 from inference.passes.steered_forward import steered
 from inference.steering import is_neutral
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _PLAIN = SteeringOptions()
+#: Tokens that every model has.
+_REHEARSAL = (0, 1, 2, 3, 1, 2)
 
 
 class KeyFactors:
@@ -61,9 +64,22 @@ class Forward:
         self._cache_name = next((n for n in ("past_key_values", "cache_params") if n in parameters), None)
         self._positions = "position_ids" in parameters
         #: How single tokens are read where there is a shorter way, and it is known to be right.
-        self.step = cpu_step(self._model)
+        self.step: CpuStep | RecordedStep | None = cpu_step(self._model)
         #: Something listens to the model's layers and changes what they say: they have to be called.
         self.hooked = False
+        if self.step is None and self._cache_name == "past_key_values" and may_be_recorded(self._model):
+            self.step = self._rehearsed()
+
+    @torch.inference_mode()
+    def _rehearsed(self) -> RecordedStep | None:
+        """Steps as the model is seen to make them; it is watched at once, as replies begin with the first."""
+        step, cache = RecordedStep(self._model), self.new_cache()
+        self._read(list(_REHEARSAL[:-3]), cache, 1, None)
+        for token in _REHEARSAL[-3:]:
+            if not step.fits(cache):
+                return None
+            step.read(token, cast(Cache, cache), partial(self._read, [token], cache, 1, None))
+        return None if step.right is False else step
 
     @cached_property
     def recurrent(self) -> bool:
@@ -108,16 +124,9 @@ class Forward:
         """
         steering = None if steering is None or steering.neutral else steering
         step = self.step
-        single = len(ids) == 1 and steering is None and not self.hooked
-        if step is None or not single or not step.fits(cache):
-            return self._read(ids, cache, keep, steering)
-        if step.right:
-            return step(ids[0], cast(Cache, cache))
-        tried = step.try_out(ids[0], cast(Cache, cache)) if step.right is None else None
-        logits = self._read(ids, cache, keep, steering)
-        if tried is not None:
-            step.judge(tried, logits)
-        return logits
+        if step is not None and len(ids) == 1 and steering is None and not self.hooked and step.fits(cache):
+            return step.read(ids[0], cast(Cache, cache), partial(self._read, ids, cache, keep, None))
+        return self._read(ids, cache, keep, steering)
 
     def _read(self, ids: list[int], cache: EngineCache, keep: int, steering: KeyFactors | None) -> Tensor:
         new = torch.tensor([ids], device=self._loaded.device)
