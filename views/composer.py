@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QMimeData, QSize, Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QFocusEvent, QKeyEvent
+from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QFocusEvent, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QFrame,
@@ -27,6 +27,8 @@ _MOST_LINES = 9
 
 _WORDS = "Ask, or drop a model or a document anywhere"
 _FEW_WORDS = "Ask, or drop a file anywhere"
+#: Width from which the whole hint about the keys is shown, px.
+_HINT_WIDTH = 420
 
 
 class Composer(QWidget):
@@ -140,11 +142,18 @@ class Composer(QWidget):
     def set_send_key(self, key: SendKey) -> None:
         """Send with Enter (Shift+Enter breaks the line) or with Ctrl+Enter (Enter breaks it)."""
         self.field.send_key = key
-        self._hint.setText(
-            "Enter sends, Shift+Enter breaks the line"
-            if key == "enter"
-            else "Ctrl+Enter sends, Enter breaks the line"
+        self._show_hint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show_hint()
+
+    def _show_hint(self) -> None:
+        sends, breaks = (
+            ("Enter", "Shift+Enter") if self.field.send_key == "enter" else ("Ctrl+Enter", "Enter")
         )
+        words = f"{sends} sends"
+        self._hint.setText(f"{words}, {breaks} breaks the line" if self.width() >= _HINT_WIDTH else words)
 
     def _button(self, name: str, words: str, icon: str, theme: Theme) -> QToolButton:
         button = QToolButton(self._box)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -87,6 +87,17 @@ class FaultsBar(QFrame):
         self.remedy.setText(fault.action_label)
         self.remedy.setVisible(bool(fault.action))
         self.setAccessibleDescription(f"{fault.message} {fault.hint}")
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Words are shown whole, whatever room the rest of a small window would like."""
+        layout = self.layout()
+        if not self.isHidden() and layout.hasHeightForWidth():
+            self.setFixedHeight(layout.totalHeightForWidth(self.width()))
 
     def _act(self) -> None:
         fault = self._faults.latest

@@ -44,8 +44,9 @@ from views.theme import Theme
 _ROOM, _NO_ROOM = QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Ignored
 #: Width and height that the desktop's frame may take, px.
 _FRAME = (4, 40)
-#: Smallest size: a 1440-pixel screen at 200 % is 720 wide. The docks make room, see :meth:`_fit_docks`.
-_LEAST = QSize(712, 480)
+#: Smallest size: a screen of 1440 x 900 at 200 % is 720 x 450, with a frame. The docks make room, see
+#: :meth:`_fit_docks`.
+_LEAST = QSize(712, 400)
 #: Version of the saved layout; another one is not restored.
 _LAYOUT = 1
 _MENU = (
@@ -111,9 +112,9 @@ class MainWindow(QMainWindow):
         self.setDockNestingEnabled(True)
         # Docks would keep the window as wide as all of them together.
         self.layout().setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
-        for dock in (self.conversation_dock, self.inspector_dock):
+        for dock in (self.conversation_dock, self.inspector_dock, self.monitor_dock):
             dock.visibilityChanged.connect(
-                partial(self._make_room_for, dock), Qt.ConnectionType.QueuedConnection
+                partial(self._dock_changed, dock), Qt.ConnectionType.QueuedConnection
             )
         self.setStatusBar(_Bottom(status, self))
         self._drop_hint = QLabel("Drop a model folder, a GGUF file or a document", self)
@@ -238,10 +239,16 @@ class MainWindow(QMainWindow):
         super().resizeEvent(event)
         self._fit_docks()
 
-    def _make_room_for(self, dock: Dock, visible: bool) -> None:
-        """A dock was shown: in a narrow window the other one makes room."""
-        if visible and not dock.isFloating():
+    def _dock_changed(self, dock: Dock, _: bool) -> None:
+        """A dock was shown or hidden: in a narrow window the other one makes room."""
+        self._limit_height()
+        if not dock.isHidden() and not dock.isFloating():
             self._fit_docks(keep=dock)
+
+    def _limit_height(self) -> None:
+        """Never so low that parts lie over each other, unless the screen is."""
+        screen = self.screen().availableGeometry().height() - _FRAME[1]
+        self.setMinimumHeight(max(_LEAST.height(), min(self.layout().minimumSize().height(), screen)))
 
     def _fit_docks(self, keep: Dock | None = None) -> None:
         """Hide docks beside the middle while the window is too narrow for all of them; they come back with

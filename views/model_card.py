@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -24,7 +25,7 @@ from views.draft_choice import DraftChoice
 from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
 from views.models.model_choice import ModelChoiceModel
-from views.panel_parts import Ink
+from views.panel_parts import Ink, ScrollPage
 from views.server_facts import server_facts, server_words
 from views.theme import CAPTION, GRID, TITLE, Theme
 
@@ -74,6 +75,7 @@ class ModelCard(QWidget):
         self._model, self._theme = model, theme
         self._name = Ink("", theme, size=TITLE, wrap=True)
         self._facts = QGridLayout()
+        self._facts_of: ModelInfo | None = None
         self.quantization, self.device = QComboBox(), QComboBox()
         self.context = QSpinBox()
         self.stretch = QComboBox()
@@ -145,12 +147,17 @@ class ModelCard(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3 * GRID)
-        column.addWidget(self._name)
+        page = ScrollPage()  # in a low window the details are scrolled, the buttons stay
+        details = page.column
+        details.setContentsMargins(0, 0, GRID, 0)
+        details.setSpacing(3 * GRID)
+        column.addWidget(page, 1)
+        details.addWidget(self._name)
         self._facts.setHorizontalSpacing(4 * GRID)
         self._facts.setVerticalSpacing(GRID)
         self._facts.setColumnStretch(1, 1)
         self._facts.setColumnStretch(3, 1)
-        column.addLayout(self._facts)
+        details.addLayout(self._facts)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setHorizontalSpacing(4 * GRID)
@@ -162,13 +169,13 @@ class ModelCard(QWidget):
         self._options = QWidget()
         self._options.setLayout(form)
         form.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._options)
-        column.addWidget(self.fit)
-        column.addWidget(self._state)
-        column.addWidget(self._hint)
-        column.addStretch(1)
-        column.addWidget(self._loaded)
-        column.addWidget(self.draft)
+        details.addWidget(self._options)
+        details.addWidget(self.fit)
+        details.addWidget(self._state)
+        details.addWidget(self._hint)
+        details.addStretch(1)
+        details.addWidget(self._loaded)
+        details.addWidget(self.draft)
         column.addWidget(self.bar)
         buttons = QHBoxLayout()
         buttons.addWidget(self.load)
@@ -267,16 +274,23 @@ class ModelCard(QWidget):
         self._hint.setText(hint)
         self._hint.setVisible(bool(hint))
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if (event.oldSize().width() < _TWO_FACTS) != (self.width() < _TWO_FACTS):
+            self._show_facts(self._facts_of)
+
     def _show_facts(self, info: ModelInfo | None) -> None:
+        self._facts_of = info
         while (item := self._facts.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
                 widget.deleteLater()
         if info is None:
             return
+        # Addresses are long.
+        beside = 1 if info.remote is not None or self.width() < _TWO_FACTS else 2
         for number, (title, fact) in enumerate(_facts(info)):
-            # Addresses are long.
-            row, column = divmod(number, 1 if info.remote is not None else 2)
+            row, column = divmod(number, beside)
             label = Ink(title, self._theme, tone="muted", size=CAPTION)
             value = QLabel(fact)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -334,6 +348,8 @@ class ModelCard(QWidget):
             self.load_requested.emit(self._model.choice)
 
 
+#: Width from which two facts stand beside each other, px.
+_TWO_FACTS = 400
 _STRETCHED = (
     "The model was trained on texts of {trained:,} tokens. With stretched positions its replies may be "
     "weaker, beyond that length most of all."

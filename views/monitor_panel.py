@@ -139,7 +139,7 @@ class MonitorPanel(QWidget):
 
     def _build_runs(self) -> QWidget:
         box = QWidget()
-        box.setMinimumWidth(80 * GRID)
+        box.setMinimumWidth(60 * GRID)
         column = QVBoxLayout(box)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)

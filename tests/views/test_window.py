@@ -315,6 +315,10 @@ class TestLayout:
         window.resize(712, 600)
         assert (window.width(), left.isVisible(), right.isVisible()) == (712, False, True)
         assert window.layout().minimumSize().width() <= 712
+        window.monitor_dock.show()
+        qtbot.wait(20)
+        assert (left.isVisible(), right.isVisible()) == (False, True)
+        window.monitor_dock.hide()
         window.action("showConversations").trigger()
         qtbot.waitUntil(lambda: not right.isVisible())
         assert left.isVisible()
