@@ -6,7 +6,7 @@ FOLDER is a root that holds the files of the package already. As root the packag
 removed again; as anyone else it is unpacked into a temporary folder. The program gets a home of its own, no
 Python on its PATH and no network (where the system lets us take it away). Run with the Python of an
 environment that holds Model Loupe: the tour is run from source, too, and the pictures of both are compared.
-Needs Xvfb and xdotool. Prints a line a step; exit status 1 if a step failed.
+Needs Xvfb and xdotool. Prints a line a step and a summary; exit status 1 if a step failed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,27 +163,31 @@ def main() -> int:
         place = max((ROOT / "dist").glob("*.deb"), key=lambda file: file.stat().st_mtime)
     trial = Trial(place.resolve(), Path(tempfile.mkdtemp(prefix="model loupe ")))
     trial.scratch.chmod(0o755)
-    failed = 0
+    outcomes: list[tuple[str, str]] = []
     with display():
         for step in STEPS:
             if options.only is None or options.only in step.__name__ or step in (install, remove):
-                failed += not _tried(step, trial)
+                outcomes.append((step.__name__.replace("_", " "), _tried(step, trial)))
+    failed = [name for name, outcome in outcomes if outcome == "failed"]
+    counts = Counter(outcome for _, outcome in outcomes)
+    print(f"{place.name}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}", end="")
+    print(f" ({', '.join(failed)})" if failed else "")
     print("results:", trial.results)
-    return min(failed, 1)
+    return 1 if failed else 0
 
 
-def _tried(step: Callable[[Trial], None], trial: Trial) -> bool:
+def _tried(step: Callable[[Trial], None], trial: Trial) -> str:
     name, began = step.__name__.replace("_", " "), time.monotonic()
     try:
         step(trial)
     except Skipped as reason:
         print(f"skipped {name}: {reason}", flush=True)
+        return "skipped"
     except (AssertionError, OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         print(f"FAILED  {name}: {error}", flush=True)
-        return False
-    else:
-        print(f"ok      {name} ({time.monotonic() - began:.0f} s)", flush=True)
-    return True
+        return "failed"
+    print(f"ok      {name} ({time.monotonic() - began:.0f} s)", flush=True)
+    return "ok"
 
 
 if __name__ == "__main__":
