@@ -163,11 +163,13 @@ def main() -> int:
         place = max((ROOT / "dist").glob("*.deb"), key=lambda file: file.stat().st_mtime)
     trial = Trial(place.resolve(), Path(tempfile.mkdtemp(prefix="model loupe ")))
     trial.scratch.chmod(0o755)
-    outcomes: list[tuple[str, str]] = []
+    chosen = [
+        step
+        for step in STEPS
+        if options.only is None or options.only in step.__name__ or step in (install, remove)
+    ]
     with display():
-        for step in STEPS:
-            if options.only is None or options.only in step.__name__ or step in (install, remove):
-                outcomes.append((step.__name__.replace("_", " "), _tried(step, trial)))
+        outcomes = [(step.__name__.replace("_", " "), _tried(step, trial)) for step in chosen]
     failed = [name for name, outcome in outcomes if outcome == "failed"]
     counts = Counter(outcome for _, outcome in outcomes)
     print(f"{place.name}: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}", end="")
