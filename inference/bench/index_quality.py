@@ -13,10 +13,8 @@ from typing import Any
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
-from inference.documents.marking import whole_statement
 from inference.documents.pages import Box, merge_into_lines, overlap
-from inference.documents.passages import split_sentences
-from inference.documents.placing import stretch_boxes
+from inference.documents.placing import source_surroundings
 from inference.documents.retrieval import retrieve
 from inference.events import IndexRequest, Source
 from inference.running import RunHandle, new_run_id
@@ -139,12 +137,13 @@ def _marks(
 
 def _answer_boxes(library: Library, hit: Source, answer: str) -> tuple[Box, ...]:
     """The boxes that are marked once the model has quoted the answer."""
-    at = hit.text.find(answer)
-    spans = split_sentences(hit.text)
-    held = [number for number, span in enumerate(spans) if at >= 0 and span[0] <= at < span[1]]
-    if not held:
+    letters = [(offset, letter) for offset, letter in enumerate(hit.text) if not letter.isspace()]
+    at = "".join(letter for _, letter in letters).find(_squeezed(answer))
+    around = source_surroundings(library, [hit]).get(hit.number)
+    if at < 0 or around is None:
         return ()
-    return stretch_boxes(library, hit, *whole_statement(hit.text, spans, held[0], held[0]))
+    last = letters[at + len(_squeezed(answer)) - 1][0] + 1
+    return around.statement(hit.start + letters[at][0], hit.start + last)[1]
 
 
 def _threshold(library: Library, questions: Sequence[Question]) -> dict[str, Any]:

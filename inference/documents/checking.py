@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.documents import prompting
-from inference.documents.marking import whole_statement
 from inference.documents.passages import split_sentences
-from inference.documents.placing import stretch_boxes
+from inference.documents.placing import source_surroundings
 from inference.documents.terms import terms
 from inference.events import Answer, AnswerQuality, CitationMark, SentenceSupport, Source
 
@@ -177,10 +176,12 @@ class _Sentences:
                 for index in own
             ]
             first = last = int(np.argmax(scores))
-        spans = [(start, end) for _, start, end in (self._owners[index] for index in own)]
-        start, end = whole_statement(source.text, spans, first, last)
-        boxes = stretch_boxes(self._library, source, start, end)
-        return replace(source, boxes=boxes or source.boxes, marked=source.text[start:end])
+        start, end = self._owners[own[0] + first][1], self._owners[own[0] + last][2]
+        around = source_surroundings(self._library, [source]).get(source.number)
+        if around is None:
+            return replace(source, marked=source.text[start:end])
+        marked, boxes = around.statement(source.start + start, source.start + end)
+        return replace(source, boxes=boxes or source.boxes, marked=marked)
 
 
 def _without_marks(text: str, start: int, end: int, marks: Sequence[prompting.Citation]) -> str:

@@ -12,8 +12,8 @@ _MOST = 250  # characters of blocks that are taken together
 _STOP = re.compile(r"(?:([^\W\d_])[)\]]?[.!?…]|[。！？｡])[\"'”’»)\]」』]*$")
 
 
-def best_stretch(text: str, words: set[str], scores: Sequence[float] = ()) -> tuple[int, int]:
-    """Offsets of the statement that matches a question best; see :func:`whole_statement`.
+def best_sentence(text: str, words: set[str], scores: Sequence[float] = ()) -> tuple[int, int]:
+    """Offsets of the sentence that matches a question best.
 
     Args:
         text: A passage.
@@ -23,8 +23,7 @@ def best_stretch(text: str, words: set[str], scores: Sequence[float] = ()) -> tu
     spans = split_sentences(text) or [(0, len(text))]
     if len(scores) != len(spans):
         scores = [shared_words(words, text[start:end]) for start, end in spans]
-    best = max(range(len(spans)), key=lambda index: scores[index])
-    return whole_statement(text, spans, best, best)
+    return spans[max(range(len(spans)), key=lambda index: scores[index])]
 
 
 def whole_statement(text: str, spans: Sequence[tuple[int, int]], first: int, last: int) -> tuple[int, int]:
@@ -35,7 +34,7 @@ def whole_statement(text: str, spans: Sequence[tuple[int, int]], first: int, las
     :data:`_MOST` characters.
 
     Args:
-        text: A passage.
+        text: A passage, or a page.
         spans: Its sentences.
         first: Index of the first one that belongs to it in any case.
         last: Index of the last one.

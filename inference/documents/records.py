@@ -72,6 +72,10 @@ def unpack_places(places: bytes, start: int, end: int) -> tuple[Box, ...]:
     """One box for each stretch of a line of the characters from ``start`` to ``end`` of a passage."""
     if not places:
         return ()
-    whole = np.frombuffer(zlib.decompress(places[1:]), dtype="<i2").reshape(4, -1).T[start:end]
-    boxes = np.where(whole == _NONE, np.nan, whole * _STEP).astype(np.float32)
-    return merge_into_lines(boxes, vertical=bool(places[0]))
+    return merge_into_lines(unpack_characters(places)[start:end], vertical=bool(places[0]))
+
+
+def unpack_characters(places: bytes) -> Boxes:
+    """The box of each character of a passage, shape (characters, 4)."""
+    whole = np.frombuffer(zlib.decompress(places[1:]), dtype="<i2").reshape(4, -1).T
+    return np.where(whole == _NONE, np.nan, whole * _STEP).astype(np.float32)

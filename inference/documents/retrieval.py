@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inference.documents.marking import best_stretch, shared_words
+from inference.documents.marking import best_sentence, shared_words
+from inference.documents.placing import Place, Surroundings, join, surroundings_of
 from inference.documents.records import embedded_parts, unpack_places
 from inference.documents.reranking import Asked, CloserLook, look_closely
 from inference.documents.store import Found, StoredPassage
@@ -91,7 +92,12 @@ def retrieve(
         ranked = _reranked(ranked, looks)
     best = _pages_first(ranked, passages, looks)[:limit]
     words = set(terms(query))
-    hits = tuple(_source(one, passages[one.row], live, words, looks.get(one.row)) for one in best)
+    places = {one.row: _place(passages[one.row]) for one in best}
+    around = surroundings_of(library.store, set(places.values())) if looks else {}
+    hits = tuple(
+        _source(one, passages[one.row], live, words, looks.get(one.row), around.get(places[one.row]))
+        for one in best
+    )
     if looks:
         near = max(look.score for look in looks.values())
         return Retrieved(hits=hits, found=near >= MIN_SCORE, closeness=near)
@@ -185,18 +191,29 @@ def _pages_first(
     return first + [one for one in ranked if one.row not in shown]
 
 
+def _place(passage: StoredPassage) -> Place:
+    return (passage.document, passage.page, passage.start)
+
+
 def _source(
-    one: Ranked, passage: StoredPassage, live: dict[str, str], words: set[str], look: CloserLook | None
+    one: Ranked,
+    passage: StoredPassage,
+    live: dict[str, str],
+    words: set[str],
+    look: CloserLook | None,
+    around: Surroundings | None,
 ) -> Source:
-    """The passage as an event carries it, with the sentences marked that match best."""
-    start, end = best_stretch(passage.text, words, look.sentences if look else ())
+    """The passage as an event carries it, with the statement marked that matches best."""
+    around = around or join([passage])
+    start, end = best_sentence(passage.text, words, look.sentences if look else ())
+    marked, boxes = around.statement(passage.start + start, passage.start + end)
     whole = unpack_places(passage.places, 0, len(passage.text))
     return Source(
         file=live[passage.document],
         page=passage.page,
         text=passage.text,
         score=one.score,
-        boxes=unpack_places(passage.places, start, end) or whole,
+        boxes=boxes or whole,
         passage_boxes=whole,
         unit=passage.unit,
         label=passage.label,
@@ -207,5 +224,5 @@ def _source(
         word_score=one.word_score,
         vector_rank=one.vector_rank,
         word_rank=one.word_rank,
-        marked=passage.text[start:end],
+        marked=marked,
     )

@@ -175,6 +175,24 @@ class PassageStore:
         rows = self._table.search().where(where).select(["places"]).limit(1).to_list()
         return bytes(rows[0]["places"]) if rows else b""
 
+    def around(self, passages: Collection[tuple[str, int, int]], reach: int) -> list[StoredPassage]:
+        """Passages of the same pages that begin at most ``reach`` characters away, in the order of the text.
+
+        Args:
+            passages: Of each its document, its page and the offset where it begins.
+            reach: In characters.
+        """
+        if not passages:
+            return []
+        near = [
+            f"(document = {_quoted(document)} AND page = {int(page)} "
+            f"AND start BETWEEN {int(start) - reach} AND {int(start) + reach})"
+            for document, page, start in sorted(passages)
+        ]
+        query = self._table.search().where(" OR ".join(near)).select(_DETAILS).limit(self.count())
+        found = [StoredPassage(**row) for row in query.to_list()]
+        return sorted(found, key=lambda one: (one.document, one.page, one.start))
+
     def tidy(self, check: Callable[[], None] = lambda: None) -> None:
         """Merge small files and new rows into the indices, train an index of vectors where size warrants it.
 

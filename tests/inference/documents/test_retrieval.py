@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inference.documents.indexing import index
 from inference.documents.libraries import Libraries, Library
-from inference.documents.marking import best_stretch
+from inference.documents.marking import best_sentence
 from inference.documents.pages import merge_into_lines
+from inference.documents.placing import Surroundings, join, surroundings_of
 from inference.documents.records import pack_places, unpack_places
 from inference.documents.reranking import Asked, look_closely
 from inference.documents.retrieval import FUSION_K, fuse, retrieve, search
-from inference.documents.store import Found
+from inference.documents.store import Found, StoredPassage
 from inference.documents.terms import asks_for_a_number, terms
 from inference.events import IndexRequest, SearchRequest
 from inference.running import RunHandle
@@ -73,8 +75,6 @@ def test_fusion_adds_reciprocal_ranks() -> None:
 
 
 def test_packed_places_come_back_within_the_grid() -> None:
-    import numpy as np
-
     boxes = np.array(
         [[10.03, 20, 15, 30], [np.nan] * 4, [15.5, 20, 21, 30], [10, 5, 15, 14]], dtype=np.float32
     )
@@ -183,23 +183,29 @@ def test_a_word_says_more_the_fewer_passages_hold_it(handbook: Library) -> None:
     assert 0 < weights["sampl"] < weights["marwick"] < weights["zyzzyva"]
 
 
+def marked(text: str, question: str, scores: Sequence[float] = ()) -> str:
+    around = Surroundings(text=text, start=0, boxes=None)
+    return around.statement(*best_sentence(text, set(terms(question)), scores))[0]
+
+
 @pytest.mark.parametrize("scores", [(0.1, 0.8, 0.1), ()])
 def test_marks_are_whole_sentences(scores: tuple[float, ...]) -> None:
     text = (
         "Fog comes from the bay. Tickets for adult visitors of the observatory cost 6 crowns at the gate on "
         "Friday evenings. The dome is old."
     )
-    start, end = best_stretch(text, set(terms("What does a ticket cost?")), scores)
-    assert text[start:end].startswith("Tickets for adult")
-    assert text[start:end].endswith("evenings.")
+    found = marked(text, "What does a ticket cost?", scores)
+    assert found.startswith("Tickets for adult")
+    assert found.endswith("evenings.")
 
 
 def test_blocks_without_a_full_stop_are_marked_together() -> None:
     text = "The dome is old.\nPrices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp. Bye."
-    start, end = best_stretch(text, set(terms("adults crowns")))
-    assert text[start:end] == "Prices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp."
-    start, end = best_stretch(text, set(terms("old dome")))
-    assert text[start:end] == "The dome is old."
+    assert (
+        marked(text, "adults crowns")
+        == "Prices\n• Adults: 6 crowns\n• Children: free of charge\nBring a lamp."
+    )
+    assert marked(text, "old dome") == "The dome is old."
 
 
 @pytest.mark.parametrize(
@@ -210,9 +216,9 @@ def test_blocks_without_a_full_stop_are_marked_together() -> None:
     ],
 )
 def test_a_stop_after_a_digit_or_a_capital_does_not_end_a_statement(text: str) -> None:
-    start, end = best_stretch(text, set(terms("visitors in groups")))
-    assert text[start:end].startswith("The ")
-    assert text[start:end].endswith("groups.")
+    found = marked(text, "visitors in groups")
+    assert found.startswith("The ")
+    assert found.endswith("groups.")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +247,37 @@ def test_a_question_for_a_number_prefers_sentences_that_hold_one(embedder) -> No
 def test_a_long_list_is_not_marked_as_a_whole() -> None:
     items = [f"• item {number} of a list that goes on" for number in range(40)]
     text = "\n".join(items)
-    start, end = best_stretch(text, set(terms("item 20")))
-    assert items[20] in text[start:end]
-    assert end - start <= 250
+    found = marked(text, "item 20")
+    assert items[20] in found
+    assert len(found) <= 250
+
+
+def test_a_mark_goes_on_where_its_passage_ends() -> None:
+    """A passage is a window; what it holds of a statement need not be all of it."""
+    first, second = "The dome is old. Prices of tickets:", "• Adults: 6 crowns\nBring a lamp. Bye."
+    line = np.array([[6.0 * n, 0, 6.0 * n + 5, 9] for n in range(40)], dtype=np.float32)
+    rows, below = line[: len(first)], line[: len(second)] - np.array([0, 20, 0, 20], dtype=np.float32)
+    passages = [
+        StoredPassage(
+            document="a", ordinal=number, page=1, start=start, end=start + len(text), text=text,
+            heading="", label="", unit="page", places=pack_places(boxes, vertical=False),
+        )
+        for number, (start, text, boxes) in enumerate([(40, first, rows), (76, second, below)])
+    ]  # fmt: skip
+    alone = join(passages[1:]).statement(76, 80)
+    text, boxes = join(passages).statement(76, 80)
+    assert alone[0] == "• Adults: 6 crowns\nBring a lamp."
+    assert text == f"Prices of tickets:\n{alone[0]}"
+    assert [box[1] for box in boxes] == pytest.approx([0, -20], abs=0.1)
+    assert boxes[0][0] == pytest.approx(6 * first.index("Prices"), abs=0.1)
+
+
+def test_passages_around_one_are_those_of_its_page(handbook: Library) -> None:
+    best = retrieve(handbook, "How cold is the camera?", limit=1, rerank=True).hits[0]
+    (document,) = handbook.store.documents()
+    place = (document, best.page, best.start)
+    near = handbook.store.around({place}, 10**6)
+    assert {one.page for one in near} == {best.page}
+    assert [one.start for one in near] == sorted(one.start for one in near)
+    assert [one.text for one in handbook.store.around({place}, 0)] == [best.text]
+    assert best.text in surroundings_of(handbook.store, {place})[place].text
