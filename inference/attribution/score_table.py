@@ -36,6 +36,7 @@ class ScoreTable:
     def add(self, part: Scores, *, preview: bool = False) -> ExplanationPart:
         """Take scores in, and say so."""
         rows = self._rows(part.values)
+        self.note = f"{self.note} {part.note}".strip()
         for place, index in enumerate(part.indices):
             if preview:
                 self.previewed[index] = float(rows[:, place].sum())

@@ -41,12 +41,14 @@ class Scores:
             a whole.
         preview: Estimates that will be replaced.
         estimated: Of ``indices``, those that got a share of a coarser segment's score.
+        note: What the user should know about them; may be empty.
     """
 
     indices: tuple[int, ...]
     values: Tensor
     preview: bool = False
     estimated: tuple[int, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

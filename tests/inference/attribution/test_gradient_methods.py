@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -193,6 +194,19 @@ def test_integrated_gradients_add_up_to_what_the_context_adds(
     start[: made.passage.length] = tiny_llama.get_input_embeddings().weight.mean(0)
     difference = by_hand(tiny_llama, made, embeddings)[0] - by_hand(tiny_llama, made, start)[0]
     torch.testing.assert_close(scored(integrated_gradients, made).sum(), difference, atol=0.02, rtol=0.01)
+
+
+def test_integrated_gradients_say_how_much_is_missing(tiny_llama: Any, task: Any) -> None:
+    def last_note(steps: int, baseline: str) -> str:
+        settings = {"steps": steps, "baseline": baseline}
+        made = task(tiny_llama, "token", per_token=False, settings=settings, include_special=True)
+        *_, last = integrated_gradients.score(made)
+        missing = re.search(r"add up to (\S+) of (\S+) nats", last.note)
+        assert missing is None or float(missing[1]) == pytest.approx(float(last.values.sum()), abs=0.006)
+        return str(last.note)
+
+    assert last_note(8, "mean")
+    assert not last_note(256, "mean")
 
 
 def test_a_model_without_gradients_says_so(
