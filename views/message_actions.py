@@ -18,6 +18,7 @@ _WHY_ENDED = {
     "length": "Reached the token limit.",
     "context-full": "The context is full.",
     "cancelled": "Stopped.",
+    "stop-string": "Ended at a stop string.",
 }
 
 

@@ -18,7 +18,7 @@ TokensOf = Callable[..., tuple[Token, ...]]
 class TestTranscript:
     def test_a_reply_grows_with_its_tokens(self, tokens_of: TokensOf, qtbot: Any) -> None:
         model = TranscriptModel()
-        model.begin_reply("r", author="m")
+        model.append_message(ShownMessage(id="r", role="assistant", state="streaming", author="m"))
         with qtbot.waitSignals([model.tokens_changed, model.text_appended]):
             model.append_tokens("r", tokens_of("The Nile"))
         assert model.message("r").text == "The Nile"
@@ -29,7 +29,7 @@ class TestTranscript:
 
     def test_tokens_without_text_do_not_announce_text(self, make_token: Any, qtbot: Any) -> None:
         model = TranscriptModel()
-        model.begin_reply("r")
+        model.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         with qtbot.assertNotEmitted(model.text_appended):
             model.append_tokens("r", (make_token(0, ""),))
         assert len(model.message("r").track) == 1
@@ -37,14 +37,16 @@ class TestTranscript:
     def test_how_a_reply_ended_is_its_state(self) -> None:
         model = TranscriptModel()
         for reason, state in (("cancelled", "stopped"), ("failed", "failed"), ("length", "complete")):
-            model.begin_reply(reason)
+            model.append_message(ShownMessage(id=reason, role="assistant", state="streaming"))
             model.finish_reply(reason, reason, problem="x" if reason == "failed" else "")
             assert model.message(reason).state == state
 
     def test_continuing_keeps_the_text_and_its_tokens(self, tokens_of: TokensOf) -> None:
         model = TranscriptModel()
         model.append_message(ShownMessage(id="r", role="assistant", text="Once", author="m"))
-        model.begin_reply("r")
+        kept = TokenTrack(origin=len("Once"))
+        again = ShownMessage(id="r", role="assistant", text="Once", state="streaming", track=kept)
+        model.replace_from("r", [again])
         model.append_tokens("r", tokens_of(" upon a time"))
         message = model.message("r")
         assert message.text == "Once upon a time"
@@ -82,7 +84,7 @@ class TestTranscript:
 
     def test_marks_are_kept_with_their_token(self) -> None:
         model = TranscriptModel()
-        model.begin_reply("r")
+        model.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         model.add_mark("r", 3, "temperature 0.7 → 1.2")
         assert model.message("r").marks == [Mark(3, "temperature 0.7 → 1.2")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QApplication
 
 from views import reading_accessible
+from views.models.tokens import TokenTrack
 from views.models.transcript import ShownMessage
 
 NAME = QAccessible.Text.Name
@@ -49,7 +51,9 @@ def test_what_is_written_is_read_as_it_is_now(
     conversation: Any, shown: Any, tokens_of: Any, settle: Any
 ) -> None:
     reply = conversation.child(1)
-    shown.transcript.begin_reply("a")
+    message = shown.transcript.message("a")
+    kept = TokenTrack(origin=len(message.text))
+    shown.transcript.replace_from("a", [replace(message, state="streaming", track=kept)])
     shown.transcript.append_tokens("a", tokens_of(" It flows north."))
     settle(shown.chat.text_view)
     assert reply.text(NAME) == "Small model: The Nile. It flows north."

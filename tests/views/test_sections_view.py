@@ -59,7 +59,7 @@ def test_thinking_is_open_while_it_is_written_and_folds_when_it_ends(
     view: TranscriptView, qtbot: Any, make_token: Any
 ) -> None:
     view.model.reset([ShownMessage(id=1, role="user", text="2 + 2?")])
-    view.model.begin_reply(2, author="Model")
+    view.model.append_message(ShownMessage(id=2, role="assistant", state="streaming", author="Model"))
     seen = []
     for token in tokens_of(THOUGHT, make_token):
         view.model.append_tokens(2, [token])
@@ -79,7 +79,7 @@ def test_thinking_is_open_while_it_is_written_and_folds_when_it_ends(
 
 
 def test_what_the_reader_has_opened_stays_open(view: TranscriptView, qtbot: Any, make_token: Any) -> None:
-    view.model.begin_reply(2, author="Model")
+    view.model.append_message(ShownMessage(id=2, role="assistant", state="streaming", author="Model"))
     tokens = tokens_of(THOUGHT, make_token)
     for token in tokens[:5]:
         view.model.append_tokens(2, [token])
@@ -98,7 +98,7 @@ def test_what_the_reader_has_opened_stays_open(view: TranscriptView, qtbot: Any,
 def test_thinking_that_the_prompt_has_opened_and_that_was_stopped(
     view: TranscriptView, qtbot: Any, make_token: Any
 ) -> None:
-    view.model.begin_reply(2, author="Model")
+    view.model.append_message(ShownMessage(id=2, role="assistant", state="streaming", author="Model"))
     view.model.begin_inside(2)
     view.model.append_tokens(2, tokens_of("Add them and", make_token))
     assert texts(view, qtbot) == ["Add them and"]

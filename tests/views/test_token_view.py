@@ -154,7 +154,7 @@ def test_special_tokens_and_parts_of_characters_are_shown_as_one(
 def test_tokens_appear_while_streaming_as_they_will_stand(
     view: Any, shown: Any, tokens_of: Any, settle: Any
 ) -> None:
-    shown.transcript.begin_reply("s")
+    shown.transcript.append_message(ShownMessage(id="s", role="assistant", state="streaming"))
     for token in tokens_of(PROSE):
         shown.transcript.append_tokens("s", (token,))
     settle(view)

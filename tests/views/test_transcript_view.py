@@ -46,7 +46,7 @@ class TestStreaming:
     def test_markdown_is_rendered_when_its_block_has_ended(
         self, shown: Any, view: Any, tokens_of: Any, settle: Any
     ) -> None:
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         shown.transcript.append_tokens("r", tokens_of("A **bold** word"))
         settle(view)
         assert texts(view, "r") == ["A **bold** word"]
@@ -60,7 +60,7 @@ class TestStreaming:
     def test_a_finished_block_is_never_rendered_again(
         self, shown: Any, view: Any, tokens_of: Any, settle: Any
     ) -> None:
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         shown.transcript.append_tokens("r", tokens_of("One.\n\nTwo"))
         settle(view)
         first = documents(view, "r")[0]
@@ -73,7 +73,7 @@ class TestStreaming:
         self, shown: Any, view: Any, tokens_of: Any, settle: Any
     ) -> None:
         text = "# Title\n\nSome *words*\nhere.\n\n```python\nx = 1\n```\n\n- one\n- two\n\nEnd"
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         for token in tokens_of(text):
             shown.transcript.append_tokens("r", (token,))
         shown.transcript.finish_reply("r", "stop")
@@ -86,7 +86,7 @@ class TestStreaming:
     def test_at_the_end_the_view_follows(self, shown: Any, view: Any, tokens_of: Any, settle: Any) -> None:
         shown.transcript.reset([ShownMessage(id=1, role="assistant", text=LONG)])
         settle(view)
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         shown.transcript.append_tokens("r", tokens_of(LONG))
         settle(view)
         bar = view.verticalScrollBar()
@@ -101,7 +101,7 @@ class TestStreaming:
         view.verticalScrollBar().setValue(view.verticalScrollBar().maximum() // 2)
         settle(view)
         place, value = view.place(), view.verticalScrollBar().value()
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         shown.transcript.append_tokens("r", tokens_of(LONG))
         settle(view)
         assert (view.place(), view.verticalScrollBar().value()) == (place, value)
@@ -191,13 +191,14 @@ class TestButtonsUnderAMessage:
         shown.transcript.reset([ShownMessage(id="r", role="assistant", text="x", branch_count=2)])
         settle(view)
         assert not button(view, "previousBranch").isEnabled()
-        shown.transcript.set_branches("r", 1, 2)
+        other = ShownMessage(id="s", role="assistant", text="y", branch_index=1, branch_count=2)
+        shown.transcript.replace_from("r", [other])
         settle(view)
         assert button(view, "previousBranch").isEnabled()
         assert not button(view, "nextBranch").isEnabled()
 
     def test_while_streaming_there_is_only_stop(self, shown: Any, view: Any, settle: Any, qtbot: Any) -> None:
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         settle(view)
         assert [b for b in view.findChildren(QToolButton, "regenerate") if b.isVisible()] == []
         with qtbot.waitSignal(shown.intents.stop_requested):
@@ -213,7 +214,8 @@ class TestButtonsUnderAMessage:
         settle(view)
         button(view, "regenerate").setFocus()
         qtbot.waitUntil(button(view, "regenerate").hasFocus)
-        shown.transcript.begin_reply("r")
+        again = ShownMessage(id="s", role="assistant", state="streaming")
+        shown.transcript.replace_from("r", [again])
         settle(view)
         assert view.hasFocus()
 
@@ -386,7 +388,7 @@ class _Paints(QObject):
 def test_a_growing_reply_is_painted_where_it_grows_only(
     shown: Any, view: Any, tokens_of: Any, settle: Any
 ) -> None:
-    shown.transcript.begin_reply("r")
+    shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
     shown.transcript.append_tokens("r", tokens_of("One.\n\nTwo.\n\nThree"))
     settle(view)
     paints = _Paints()

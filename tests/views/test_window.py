@@ -394,7 +394,7 @@ class TestReach:
         said: list[str] = []
         monkeypatch.setattr(QAccessible, "isActive", lambda: True)
         monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
-        shown.transcript.begin_reply("r")
+        shown.transcript.append_message(ShownMessage(id="r", role="assistant", state="streaming"))
         for token in tokens_of("It is long. Very lo"):
             shown.transcript.append_tokens("r", (token,))
         assert said == ["It is long."]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from inference.events import Role, ScoredToken, Token
+from inference.events import Role, Token
 from views.models.focus import MessageId, TokenSpan
 from views.models.tokens import AnyToken, TokenTrack
 
@@ -179,27 +179,7 @@ class TranscriptModel(QObject):
         self.text_replaced.emit(message_id)
         self.tokens_changed.emit(message_id, 0)
 
-    def set_branches(self, message_id: MessageId, index: int, count: int) -> None:
-        """Say which of how many branches is shown; ``index`` counts from 0."""
-        message = self.message(message_id)
-        message.branch_index, message.branch_count = index, count
-        self.message_changed.emit(message_id)
-
     # --- the reply
-
-    def begin_reply(self, message_id: MessageId, *, author: str = "") -> None:
-        """A reply starts: a new message, or, if the id is shown already, the one that is being continued."""
-        if message_id in self._positions:
-            message = self.message(message_id)
-            message.state, message.reason, message.problem, message.stats = "streaming", "", "", None
-            message.author = author or message.author
-            if not len(message.track):
-                message.track = TokenTrack(origin=len(message.text))
-            self.message_changed.emit(message_id)
-        else:
-            self.append_message(
-                ShownMessage(id=message_id, role="assistant", state="streaming", author=author)
-            )
 
     def set_author(self, message_id: MessageId, author: str) -> None:
         """It is known now which model writes a reply."""
@@ -250,12 +230,6 @@ class TranscriptModel(QObject):
         if message_id in self._positions:
             self.message(message_id).marks.append(Mark(token_index, text))
             self.message_changed.emit(message_id)
-
-    def set_scored_tokens(
-        self, message_id: MessageId, tokens: Sequence[ScoredToken] | Sequence[Token], *, origin: int = 0
-    ) -> None:
-        """Give a message the tokens that its text was read as; ``origin`` as in :class:`TokenTrack`."""
-        self.set_track(message_id, TokenTrack(tokens, origin=origin))
 
     def set_track(self, message_id: MessageId, track: TokenTrack) -> None:
         """Give a message its tokens, for example from :func:`views.models.tokens.split_prompt`."""

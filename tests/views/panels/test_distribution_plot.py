@@ -14,7 +14,7 @@ from views.distribution_plot import DistributionPlot
 from views.models.candidates import StepModel
 from views.models.focus import FocusModel, TokenSpan
 from views.models.stages import stage_rows
-from views.models.transcript import TranscriptModel
+from views.models.transcript import ShownMessage, TranscriptModel
 from views.theme import Theme
 
 MakeToken = Callable[..., Token]
@@ -166,7 +166,7 @@ def test_many_steps_at_once_end_with_the_newest(
 def test_the_step_follows_the_reply_until_a_token_is_in_focus(make_token: MakeToken) -> None:
     transcript, focus = TranscriptModel(), FocusModel()
     step = StepModel(transcript, focus)
-    transcript.begin_reply(1)
+    transcript.append_message(ShownMessage(id=1, role="assistant", state="streaming"))
     first, second = make_token(0, 0), make_token(1, 2)
     transcript.append_tokens(1, (first,))
     assert step.token is first

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from inference.events import ScoredToken, Token
 from views.models.candidates import CandidatesModel, Column, format_probability, visible_token
 from views.models.focus import FocusModel, TokenSpan
+from views.models.tokens import TokenTrack
 from views.models.transcript import ShownMessage, TranscriptModel
 from views.theme import Theme
 from views.token_panel import TokenPanel
@@ -49,7 +50,7 @@ def shown(qtbot: QtBot, theme: Theme) -> Shown:
 @pytest.fixture
 def reply(shown: Shown, make_token: MakeToken) -> Shown:
     """Three tokens of a streaming reply, message id 5."""
-    shown.transcript.begin_reply(5)
+    shown.transcript.append_message(ShownMessage(id=5, role="assistant", state="streaming"))
     tokens = [make_token(i, chosen) for i, chosen in enumerate((0, 2, 1))]
     shown.transcript.append_tokens(5, tokens)
     return shown
@@ -135,7 +136,7 @@ def test_parts_of_a_character_can_be_walked(shown: Shown, make_token: MakeToken)
         for i, (text, data) in enumerate((("", b"\xe2"), ("", b"\x82"), ("€", b"\xac")))
     ]
     shown.transcript.append_message(ShownMessage(id=1, role="user", text="€"))
-    shown.transcript.set_scored_tokens(1, parts)
+    shown.transcript.set_track(1, TokenTrack(parts))
     shown.focus.set_focus(TokenSpan(1, 0, 3))
     assert shown.fact("bytes") == "AC"
     shown.panel._back.click()
@@ -146,7 +147,7 @@ def test_parts_of_a_character_can_be_walked(shown: Shown, make_token: MakeToken)
 def test_text_that_was_only_read_has_no_sampled_probability(shown: Shown) -> None:
     read = ScoredToken(index=1, id=9, text="x", data=b"x", special=False, raw_logprob=-0.5, entropy=0.2)
     shown.transcript.append_message(ShownMessage(id=1, role="user", text="x"))
-    shown.transcript.set_scored_tokens(1, [read])
+    shown.transcript.set_track(1, TokenTrack([read]))
     shown.focus.set_focus(TokenSpan(1, 0, 1))
     assert shown.fact("sampled") == "—"
     assert shown.fact("rank") == "—"
@@ -155,7 +156,7 @@ def test_text_that_was_only_read_has_no_sampled_probability(shown: Shown) -> Non
 def test_tokens_without_probabilities_can_be_asked_for(shown: Shown, qtbot: QtBot) -> None:
     bare = [ScoredToken(index=i, id=i, text="x", data=b"x", special=False) for i in range(2)]
     shown.transcript.append_message(ShownMessage(id=1, role="user", text="xx"))
-    shown.transcript.set_scored_tokens(1, bare)
+    shown.transcript.set_track(1, TokenTrack(bare))
     shown.focus.set_focus(TokenSpan(1, 1, 2))
     with qtbot.waitSignal(shown.panel.tokens_requested) as asked:
         qtbot.mouseClick(shown.panel.findChild(QPushButton, "scoreTokens"), Qt.MouseButton.LeftButton)
@@ -173,7 +174,7 @@ def test_perplexity_is_exp_of_the_mean_surprisal_and_grows_with_the_text(
     qtbot.waitUntil(lambda: reply.texts() == [expected()])
     reply.transcript.append_tokens(5, [make_token(3, 7)])
     qtbot.waitUntil(lambda: reply.texts() == [expected()])
-    reply.transcript.set_scored_tokens(5, [make_token(0, 5)])
+    reply.transcript.set_track(5, TokenTrack([make_token(0, 5)]))
     qtbot.waitUntil(lambda: reply.texts() == [expected()])
 
 
