@@ -76,11 +76,6 @@ CUTS = (
         reason="their compiled modules are there; nothing reads their text but torch.compile",
     ),
     Cut(
-        name="transformers' converters and sources of its sources",
-        pattern=r"transformers/models/.*/(convert|modular)_\w+\.py$",
-        reason="scripts for developers: its own loader passes them over, too",
-    ),
-    Cut(
         name="Arrow Flight, S3, other stores",
         pattern=r"libarrow_(flight|python_flight|s3)|pyarrow/(_flight|_s3fs|_gcsfs|_azurefs|_hdfs|src/|include/|tests/)"
         r"|pyarrow/.*\.(pyx|pxi|pxd|h|cc)$",
@@ -95,7 +90,7 @@ CUTS = (
         name="Qt for screens without a desktop, GTK's theme, TLS",
         pattern=r"PySide6/.*plugins/(platforms/libq(eglfs|linuxfb|minimalegl|vkkhrdisplay|vnc)"
         r"|egldeviceintegrations|generic|networkinformation|tls|platformthemes/libqgtk3)"
-        r"|libQt6(EglF[Ss]|Test)\w*\.so|PySide6/QtTest",
+        r"|libQt6EglF[Ss]\w*\.so",
         reason="a desktop's window needs X11 or Wayland; the desktop's portal tells colours and opens files",
     ),
     Cut(
@@ -168,7 +163,8 @@ def without_orphans(entries: Iterable[Entry]) -> list[Entry]:
         wanted = {name for _, source, _ in kept for name in linked.get(source, ())}
         left = [entry for entry in kept if not _is_system_library(entry) or entry[0] in wanted]
         if len(left) == len(kept):
-            return left
+            places = {place for place, _, _ in left}
+            return [one for one in left if one[2] != "SYMLINK" or "/" in one[1] or one[1] in places]
         kept = left
 
 
@@ -187,15 +183,6 @@ def _linked_to(files: list[str]) -> dict[str, set[str]]:
         elif library := re.search(r"\(NEEDED\).*\[(.+)\]", line):
             names.add(library[1])
     return found
-
-
-def without_strays(modules: Iterable[Entry]) -> list[Entry]:
-    """The compiled modules without those whose source is cut because nothing imports them."""
-    return [
-        entry
-        for entry in modules
-        if not re.match(r"transformers\.models\..*\.(convert|modular)_\w+$", entry[0])
-    ]
 
 
 def cut_of(place: str) -> Cut | None:

@@ -76,6 +76,15 @@ def test_the_app_works_without_what_is_not_shipped() -> None:
         ("pyarrow/libarrow_substrait.so.2600", False),  # what reads tables is linked to it
         ("PySide6/Qt/plugins/platforms/libqxcb.so", False),
         ("PySide6/Qt/lib/libQt6Quick.so.6", True),
+        ("PySide6/Qt/lib/libQt6Test.so.6", False),  # the tour clicks with it
+        ("PySide6/Qt/plugins/platformthemes/libqgtk3.so", True),
+        ("PySide6/Qt/plugins/platformthemes/libqxdgdesktopportal.so", False),
+        ("torch/_inductor/codecache.py", True),
+        ("torch/_inductor/config.py", False),  # read as text when torch is imported
+        ("pyarrow/libarrow_python.so", True),
+        ("pyarrow/libarrow_python.so.2600", False),
+        ("pyarrow/libarrow_s3.so.2600", True),
+        ("pyarrow/_fs.cpython-311-x86_64-linux-gnu.so", False),
     ],
 )
 def test_a_cut_takes_what_it_names_and_no_more(
@@ -165,3 +174,22 @@ def _environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux collects the system's libraries")
+def test_a_system_library_goes_with_the_last_file_that_is_linked_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    import contents
+
+    links = {"/a": {"libb.so.1"}, "/b": {"libc.so.1"}, "/orphan": {"liborphaned.so.1"}}
+    monkeypatch.setattr(contents, "_linked_to", lambda files: links)
+    kept = [("PySide6/a.so", "/a", "EXTENSION"), ("libb.so.1", "/b", "BINARY"), ("libc.so.1", "/c", "BINARY")]
+    gone = [
+        ("liborphan.so.1", "/orphan", "BINARY"),
+        ("liborphaned.so.1", "/orphaned", "BINARY"),  # only an orphan wanted it
+        ("liborphan.so", "liborphan.so.1", "SYMLINK"),
+    ]
+    python = ("libpython3.11.so.1.0", "/python", "BINARY")  # opened by name
+    assert contents.without_orphans([*kept, *gone, python]) == [*kept, python]
