@@ -202,17 +202,20 @@ def _width(router: nn.Module) -> int:
 def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: ExitStack) -> None:
     """Note what a layer's router decides, and leave out the experts that are dropped."""
     applied = False
+    dense: int | None = None
     left_out = torch.tensor(list(dropped), device=next(mixture.router.parameters()).device)
 
     def at_router(_: nn.Module, __: Any, output: Any) -> Any:
-        nonlocal applied
+        nonlocal applied, dense
         parts = list(output) if isinstance(output, (tuple, list)) else [output]
         tensors = [part for part in parts if isinstance(part, Tensor) and part.dim() >= 2]
         width = _width(mixture.router)
         floats = [part for part in tensors if part.is_floating_point() and part.shape[-1] == width]
         wide = [part.reshape(-1, width) for part in floats]
         narrow = [part for part in tensors if part.shape[-1] != width or not part.is_floating_point()]
-        routing.logits = max(wide, key=lambda part: int((part != 0).sum())) if wide else None
+        if len(wide) > 1 and dense is None:  # looked up once: a step that is captured can't look
+            dense = max(range(len(wide)), key=lambda number: int((wide[number] != 0).sum()))
+        routing.logits = wide[dense or 0] if wide else None
         sparse = [part for part in wide if part is not routing.logits]
         routing.scores = sparse[0].clone() if sparse else None
         integers = [part for part in narrow if not part.is_floating_point()]
@@ -221,7 +224,7 @@ def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: 
             routing.weights = next((p for p in narrow if p.is_floating_point()), None)
         if dropped and sparse and mixture.experts is not None and not integers:
             applied = True
-            return tuple(_without_columns(part, sparse[0], dropped) for part in parts)
+            return tuple(_without_columns(part, sparse[0], left_out) for part in parts)
         return None
 
     def at_experts(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -256,13 +259,11 @@ def _attach(mixture: Mixture, routing: _Routing, dropped: Sequence[int], hooks: 
         hooks.callback(verify)
 
 
-def _without_columns(part: Any, scores: Tensor, dropped: Sequence[int]) -> Any:
+def _without_columns(part: Any, scores: Tensor, dropped: Tensor) -> Any:
     """A router's output with the dropped experts' columns of its scores at zero."""
     if not isinstance(part, Tensor) or part.data_ptr() != scores.data_ptr():
         return part
-    changed = part.clone()
-    changed[..., list(dropped)] = 0.0
-    return changed
+    return part.index_fill(-1, dropped, 0.0)
 
 
 def _complete(routing: _Routing, chosen: int) -> None:

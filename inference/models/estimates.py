@@ -36,7 +36,7 @@ _CPU_LIBRARIES_PLAIN = 8 * 2**20
 #: Float32 copies of a tensor that there are at once while a GGUF file is unpacked.
 _UNPACKING = 4
 
-#: Families whose single tokens are read by :mod:`inference.passes.cpu_step`, by their classes.
+#: Families that are built like Llama, by their classes: see :mod:`inference.passes.cpu_step`.
 STEP_FAMILIES = frozenset(
     ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Phi3ForCausalLM"]
 )
@@ -262,19 +262,20 @@ def overhead_bytes(files: ModelFiles, quantization: Quantization, dtype: str, de
 
 
 def copy_bytes(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:
-    """Bytes of the float16 weights that steps on a CPU read (see :mod:`inference.passes.cpu_step`)."""
+    """Bytes of the float16 weights that steps on a CPU read (see :mod:`inference.passes.packed_linear`)."""
     exact = stored_dtype(files) in ("bfloat16", "float16") and not stored_method(files.config)
-    names = files.config.get("architectures") or ()
     if device != "cpu" or quantization != "none" or dtype != "float32" or not exact:
         return 0
     parameters = files.parameters()
-    if not STEP_FAMILIES.intersection(names) or sum(one.elements for one in parameters) > LARGEST_COPY:
+    if sum(one.elements for one in parameters) > LARGEST_COPY:
         return 0
     width, words = (
         architecture.hidden_size(files.text_config),
         architecture.first_int(files.config, "vocab_size"),
     )
-    return 2 * (sum(one.elements for one in parameters if is_linear(one)) + width * words)
+    experts = (one for one in parameters if len(one.shape) > 1 and _EXPERTS.search(one.name))
+    read = sum(one.elements for one in (*filter(is_linear, parameters), *experts))
+    return 2 * (read + width * words)
 
 
 def _smallest(files: ModelFiles, quantization: Quantization, dtype: str, device: str) -> int:

@@ -67,7 +67,7 @@ class Forward:
         self.step: CpuStep | RecordedStep | None = cpu_step(self._model)
         #: Something listens to the model's layers and changes what they say: they have to be called.
         self.hooked = False
-        if self.step is None and self._cache_name == "past_key_values" and may_be_recorded(self._model):
+        if self.step is None and self._cache_name is not None and may_be_recorded(self._model):
             self.step = self._rehearsed()
 
     @torch.inference_mode()

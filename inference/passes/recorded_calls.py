@@ -21,7 +21,7 @@ from torch.nn.functional import linear, rms_norm
 
 from inference.passes.one_token_experts import OneTokenExperts, mixture
 from inference.passes.packed_linear import product
-from inference.passes.recording import Call, Grown, Recording, Value, held
+from inference.passes.recording import Call, Grown, Recording, Value, ask
 
 #: Products and experts by what they are made of: other recordings of a model share them.
 Products = dict[tuple[int, ...], Any]
@@ -58,7 +58,7 @@ def _folded(recording: Recording) -> tuple[list[Call], dict[int, Tensor]]:
         fixed = (
             all(number in constants for number in call.values())
             and call.outputs
-            and call.function is not held
+            and call.function is not ask
             and not call.in_place
             and not written.intersection(call.outputs)
             and not _grows((call.args, tuple(call.kwargs.values())))
@@ -107,7 +107,7 @@ def _read(calls: list[Call], output: int) -> list[Call]:
     """The calls that something comes of."""
     needed, kept = {output}, []
     for call in reversed(calls):
-        if call.in_place or call.function is held or needed.intersection(call.outputs):
+        if call.in_place or call.function is ask or needed.intersection(call.outputs):
             kept.append(call)
             needed.update(call.values())
     return kept[::-1]

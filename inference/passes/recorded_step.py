@@ -22,7 +22,12 @@ from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    Cache,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionLayer,
+)
 
 from inference.models.estimates import LARGEST_COPY
 from inference.passes.kv_cache import BufferedLayer
@@ -34,8 +39,9 @@ from inference.passes.recording import (
     NotRecordable,
     Recording,
     Value,
+    ask,
     compared,
-    held,
+    length_of,
     record,
 )
 
@@ -47,8 +53,8 @@ _TOLERANCE, _SHARE = 1e-4, 1e-5
 _LENGTH = re.compile("window|chunk|position|length|context|seq|ctx")
 #: No text that ends sooner is told apart: smaller numbers are counts of layers.
 _SHORTEST = 8
-#: (token, position, length, what takes up keys and values of each layer) -> (1, 1, vocabulary)
-_Read = Callable[[Tensor, Tensor, int, list[Callable[..., Any]]], Tensor]
+#: (token, position, length, cache) -> (1, 1, vocabulary)
+_Read = Callable[[Tensor, Tensor, int, Cache], Tensor]
 
 
 @dataclass(slots=True)
@@ -95,12 +101,7 @@ class RecordedStep:
     def fits(self, cache: Any) -> bool:
         """Whether the cache is one that this step can write into."""
         layers: list[Any] = cache.layers if self.right is not False and isinstance(cache, Cache) else []
-        return bool(layers) and all(
-            type(layer) in (BufferedLayer, DynamicSlidingWindowLayer)
-            and layer.keys is not None
-            and layer.keys.shape[0] == 1
-            for layer in layers
-        )
+        return bool(layers) and all(_followed(layer) for layer in layers)
 
     def read(self, token: int, cache: Cache, own: Callable[[], Tensor]) -> Tensor:
         """Read a token behind what is in the cache; returns (1, vocabulary) logits.
@@ -110,14 +111,14 @@ class RecordedStep:
             cache: Is extended by it.
             own: Lets the model read it.
         """
-        length = int(cache.get_seq_length())
+        length = length_of(cache)
         place = bisect_right(self._limits, length + 1)
         if place != bisect_right(self._limits, length - 2):  # at a length where something may change
             return own()
         stretch = self._stretches.setdefault(place, _Stretch())
         if stretch.read is not None and stretch.trusted(cache):
             return _step(stretch.read, token, cache, length)
-        before = _lengths_of(cache)
+        before = [_state(layer) for layer in cache.layers]
         try:
             if stretch.read is None:
                 return self._recorded(stretch, token, cache)
@@ -140,7 +141,7 @@ class RecordedStep:
         """Let the model read a token and learn from it."""
         logits, recording = record(self._model, token, cache)
         known, stretch.recording = stretch.recording, recording
-        if known is not None and known.length < recording.length:
+        if known is not None and (known.length < recording.length or recording.length == 0):
             short, copied = shortened(compared(known, recording), self._products, copy=self._copy)
             stretch.read, stretch.recording = compiled(short), None
             self.copied += copied
@@ -170,9 +171,7 @@ def may_be_recorded(model: Any) -> bool:
 
 
 def _step(read: _Read, token: int, cache: Cache, length: int) -> Tensor:
-    inputs = torch.tensor([[token]]), torch.tensor([[length]])
-    layers: list[Any] = cache.layers
-    return read(*inputs, length, [layer.update for layer in layers])[0]
+    return read(torch.tensor([[token]]), torch.tensor([[length]]), length, cache)[0]
 
 
 def _lengths(fields: Mapping[str, Any]) -> list[int]:
@@ -186,15 +185,29 @@ def _lengths(fields: Mapping[str, Any]) -> list[int]:
     return sorted(found)
 
 
-def _lengths_of(cache: Cache) -> list[Any]:
-    """What brings a cache back to where it is."""
-    layers: list[Any] = cache.layers
-    return [
-        layer.length
-        if isinstance(layer, BufferedLayer)
-        else (layer.keys, layer.values, layer.cumulative_length)
-        for layer in layers
-    ]
+def _followed(layer: Any) -> bool:
+    """Whether a layer of a cache holds something, of one text, in a way that can be restored."""
+    if isinstance(layer, LinearAttentionLayer) and not all(layer.has_previous_state.values()):
+        return False
+    known = type(layer) in (BufferedLayer, DynamicSlidingWindowLayer, LinearAttentionAndFullAttentionLayer)
+    return (known and layer.keys is not None and layer.keys.shape[0] == 1) or type(
+        layer
+    ) is LinearAttentionLayer
+
+
+def _state(layer: Any) -> dict[str, Any]:
+    """What brings a layer of a cache back to where it is; states are written in place, so they are copied."""
+    if isinstance(layer, BufferedLayer):
+        return {"length": layer.length}
+    kept = {
+        name: vars(layer)[name] for name in ("keys", "values", "cumulative_length") if name in vars(layer)
+    }
+    states = ("conv_states", "recurrent_states") if isinstance(layer, LinearAttentionLayer) else ()
+    return kept | {name: _copied(getattr(layer, name)) for name in states}
+
+
+def _copied(states: dict[int, Tensor | None]) -> dict[int, Tensor | None]:
+    return {number: None if state is None else state.clone() for number, state in states.items()}
 
 
 def _restore(cache: Cache, before: list[Any]) -> None:
@@ -202,18 +215,18 @@ def _restore(cache: Cache, before: list[Any]) -> None:
     layers: list[Any] = cache.layers
     for layer, state in zip(layers, before, strict=True):
         if not isinstance(layer, BufferedLayer):
-            layer.keys, layer.values, layer.cumulative_length = state
-        elif layer.length > state:
-            layer.crop(state - layer.length)
+            vars(layer).update(state)
+        elif layer.length > state["length"]:
+            layer.crop(state["length"] - layer.length)
 
 
 def compiled(recording: Recording) -> _Read:
     """The calls as one function of Python."""
     names: dict[str, Any] = {f"v{number}": tensor for number, tensor in recording.constants.items()}
-    lines = [f"def read(v{TOKEN}, v{POSITION}, length, updates):"]
+    lines = [f"def read(v{TOKEN}, v{POSITION}, length, cache):"]
     for call in recording.calls:
-        if call.function is held:
-            function, args = f"updates[{call.args[0]}]", call.args[1:]
+        if call.function is ask:
+            function, args = f"cache.{call.args[0]}", call.args[1:]
         else:
             function, args = f"f{len(lines)}", call.args
             names[function] = call.function

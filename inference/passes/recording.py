@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, handle_torch_function
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, CacheLayerMixin
 
 from inference.passes.one_token_experts import as_one_call
 
@@ -29,6 +29,8 @@ _ABOUT = frozenset(
     {"size", "dim", "numel", "nelement", "ndimension", "stride", "storage_offset", "is_contiguous"}
     | {"element_size", "is_floating_point", "is_complex", "get_device", "type", "result_type", "is_inference"}
 )
+#: How models of transformers get at what a cache holds.
+_METHODS = ("update", "get_conv_state", "update_conv_state", "get_recurrent_state", "update_recurrent_state")
 #: Looks at the first and the last token to say that padding should be masked.
 _WARNING = "warn_if_padding_and_no_attention_mask"
 #: What draws random numbers.
@@ -106,9 +108,10 @@ class Recording:
     output: int
 
 
-def held(layer: int, keys: Tensor, values: Tensor) -> Any:
-    """Stands in a recording for a cache layer that takes keys and values up."""
-    return handle_torch_function(held, (keys,), layer, keys, values)
+def ask(method: str, *given: Any, **named: Any) -> Any:
+    """Stands in a recording for a method of the cache."""
+    tensors = [one for one in (*given, *named.values()) if isinstance(one, Tensor)]
+    return handle_torch_function(ask, tensors, method, *given, **named)
 
 
 def record(model: Any, token: int, cache: Cache) -> tuple[Tensor, Recording]:
@@ -125,17 +128,18 @@ def record(model: Any, token: int, cache: Cache) -> tuple[Tensor, Recording]:
     Raises:
         NotRecordable: The token was read by nobody if nothing is in the cache beyond what was.
     """
-    length = int(cache.get_seq_length())
+    length = length_of(cache)
     accepted = inspect.signature(model.forward).parameters
     inputs = torch.tensor([[token]]), torch.tensor([[length]])
-    given: dict[str, Any] = {"input_ids": inputs[0], "past_key_values": cache, "use_cache": True}
+    named = "past_key_values" if "past_key_values" in accepted else "cache_params"
+    given: dict[str, Any] = {"input_ids": inputs[0], named: cache, "use_cache": True}
     if "position_ids" in accepted:
         given["position_ids"] = inputs[1]
     if "logits_to_keep" in accepted:
         given["logits_to_keep"] = 1
     own = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    with _listening(cache) as updates, as_one_call(model), _unwarned(model):
-        recorder = _Recorder(own, inputs, updates)
+    with _listening(cache) as methods, as_one_call(model), _unwarned(model):
+        recorder = _Recorder(own, inputs, methods)
         with recorder:
             logits = model(**given).logits
     recording = Recording(
@@ -191,10 +195,10 @@ def _both(one: Any, other: Any, lengths: tuple[int, int]) -> Any:
 
 class _Recorder(TorchFunctionMode):
     def __init__(
-        self, own: dict[int, Tensor], inputs: tuple[Tensor, ...], updates: list[Callable[..., Any]]
+        self, own: dict[int, Tensor], inputs: tuple[Tensor, ...], methods: dict[str, Callable[..., Any]]
     ) -> None:
         super().__init__()
-        self._updates = updates
+        self._methods = methods
         self.calls: list[Call] = []
         self.constants: dict[int, Tensor] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
@@ -212,7 +216,8 @@ class _Recorder(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         about = name == "__get__" or name in _ABOUT
         noted = () if about else self._noted(args), {} if about else self._noted(kwargs)
-        result = self._updates[args[0]](*args[1:]) if func is held else func(*args, **kwargs)
+        run, given = (self._methods[args[0]], args[1:]) if func is ask else (func, args)
+        result = run(*given, **kwargs)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
         if not any(isinstance(output, Tensor) for output in outputs):
             if not about and result is not None and list(_values((noted[0], tuple(noted[1].values())))):
@@ -225,7 +230,7 @@ class _Recorder(TorchFunctionMode):
         if about and isinstance(result, Tensor):  # .T, .mT, .data: what they are of is an argument
             noted = self._noted(args), {}
         alone = isinstance(result, Tensor)
-        if alone and id(result) in self.numbers and not name.endswith("_"):
+        if alone and id(result) in self.numbers and not name.endswith("_") and func is not ask:
             return result  # ``to`` what it is already: the tensor itself
         numbers = tuple(self._numbered(one) if isinstance(one, Tensor) else None for one in outputs)
         self.calls.append(Call(func, *noted, numbers, alone))
@@ -272,22 +277,24 @@ def _unwarned(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _listening(cache: Cache) -> Iterator[list[Callable[..., Any]]]:
-    """While this is open, what layers of the cache take up is recorded as one call each; gives their own."""
-    layers: list[Any] = cache.layers
-    own = [layer.update for layer in layers]
+def _listening(cache: Any) -> Iterator[dict[str, Callable[..., Any]]]:
+    """While this is open, what a model asks of the cache is recorded as one call each; gives its methods."""
+    methods = {name: getattr(cache, name) for name in _METHODS if hasattr(cache, name)}
 
-    def listening(number: int) -> Callable[..., Any]:
-        def update(keys: Tensor, values: Tensor, *args: Any, **kwargs: Any) -> Any:
-            return held(number, keys, values)
-
-        return update
+    def update(keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> Any:
+        return ask("update", keys, values, layer)
 
     with ExitStack() as stack:
-        for number, layer in enumerate(layers):
-            layer.update = listening(number)
-            stack.callback(layer.__dict__.pop, "update")
-        yield own
+        for name in methods:
+            setattr(cache, name, update if name == "update" else partial(ask, name))
+            stack.callback(cache.__dict__.pop, name)
+        yield methods
+
+
+def length_of(cache: Cache) -> int:
+    """Tokens in a cache; 0 where it keeps nothing but states."""
+    counted = any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
+    return int(cache.get_seq_length()) if counted else 0
 
 
 def _values(part: Any) -> Iterator[int]:

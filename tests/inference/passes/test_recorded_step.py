@@ -52,6 +52,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "moe_intermediate_size": 32,
     },
     "mixtral": EXPERTS,
+    "mamba": {"state_size": 8},  # a state and nothing else
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
     "gpt_oss": WINDOW | EXPERTS,  # sinks, biased and transposed experts
 }  # fmt: skip
 IDS = [3 + 7 * place % 89 for place in range(40)]
