@@ -63,8 +63,10 @@ def visible_text(text: str) -> str:
 
 
 def _chip(label: str) -> str:
-    """A label that is not broken at a line's end (word joiners), with thin spaces around it."""
-    return f"\u202f{_JOINER.join(label)}\u2009"
+    """A label that is not broken at a line's end (word joiners), with thin spaces around it, which stay
+    there; the line may be broken behind it.
+    """
+    return f"\u202f{_JOINER.join(label)}\u202f\u200b"
 
 
 def _cell(track: TokenTrack, span: tuple[int, int]) -> Cell:
@@ -251,7 +253,11 @@ def cut_text(message: ShownMessage, theme: Theme) -> list[TokenPiece]:
     pieces, position = [], 0
     while position < stop:
         line = message.text.find("\n", position, stop) + 1 or stop
-        end = min(line, position + LONGEST)
+        end = line
+        if line - position > LONGEST:
+            # Between words, if there are any: the next piece begins on a line of its own.
+            limit = position + LONGEST
+            end = message.text.rfind(" ", position + LONGEST // 2, limit) + 1 or limit
         pieces.append(TokenPiece(message, theme, 0, 0, position, end))
         position = end
     return pieces

@@ -141,8 +141,15 @@ class TracksController(QObject):
             if isinstance(event, PromptScored):
                 self._deal(event, self._scored_path)
             elif isinstance(event, Failed):
-                self._faults.report_failed(event)
+                self._explain(event)
         self._scoring = None if events and not isinstance(events[-1], PromptScored) else self._scoring
+
+    def _explain(self, failed: Failed) -> None:
+        """Who only looks at a conversation that is too long has done nothing that could fail."""
+        if failed.kind == "context-full":
+            self.told.emit("The conversation is longer than the context: its tokens can't be read at once.")
+        else:
+            self._faults.report_failed(failed)
 
     @Slot(object, object)
     def _on_prompt_scored(self, task: Task, scored: PromptScored) -> None:

@@ -20,6 +20,7 @@ from app.worker import Worker
 from inference.errors import OutOfMemory
 from inference.events import (
     Event,
+    Failed,
     GenerateRequest,
     Message,
     ModelLoaded,
@@ -441,6 +442,17 @@ def test_an_interrupted_reply_is_offered_to_be_continued_after_a_start(app: App)
     app.done()
     assert app.asked.reply_ids == (100, 101)
     assert app.reply.text == "It is long."
+
+
+def test_who_only_looks_at_a_text_that_is_too_long_sees_no_error(app: App) -> None:
+    def too_long(request: ScoreRequest, handle: RunHandle) -> Iterator[Event]:
+        yield Failed(run_id=request.run_id, kind="context-full", message="Too long.", hint="Cut it.")
+
+    app.say("Which one?")
+    app.session.script[ScoreRequest] = too_long
+    with app.qtbot.waitSignal(app.tracks.told):
+        app.tracks.wanted(app.transcript.messages[0].id)
+    assert not app.faults.faults
 
 
 def test_old_messages_get_their_tokens_from_the_history_and_from_the_model(app: App) -> None:

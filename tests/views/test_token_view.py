@@ -14,7 +14,7 @@ from views.models.focus import TokenSpan
 from views.models.text_range import TextTint
 from views.models.tokens import TokenTrack
 from views.models.transcript import ShownMessage
-from views.token_layout import TokenPiece
+from views.token_layout import LONGEST, TokenPiece, cut_text
 from views.token_view import TokenView
 
 PROSE = "\n".join(f"Line {number} of the long reply." for number in range(300))
@@ -136,6 +136,17 @@ def test_text_without_tokens_is_shown_plain(view: Any) -> None:
     assert [(box.cell.text, box.cell.span) for box in boxes(view, "q")] == [("How long?", None)]
 
 
+def test_a_long_text_without_tokens_is_cut_between_words(view: Any) -> None:
+    words = "The river is long and the boat is small. " * 100
+    pieces = cut_text(ShownMessage(id="q", role="user", text=words), view.theme)
+    texts = [words[piece.start : piece.end] for piece in pieces]
+    assert "".join(texts) == words
+    assert max(map(len, texts)) <= LONGEST
+    assert all(text.endswith(" ") for text in texts)
+    whole = cut_text(ShownMessage(id="q", role="user", text="x" * 3000), view.theme)
+    assert [piece.end - piece.start for piece in whole] == [LONGEST, LONGEST, 600]
+
+
 def test_special_tokens_and_parts_of_characters_are_shown_as_one(
     view: Any, shown: Any, make_token: Any, settle: Any
 ) -> None:
@@ -145,7 +156,7 @@ def test_special_tokens_and_parts_of_characters_are_shown_as_one(
     ]  # fmt: skip
     shown.transcript.reset([ShownMessage(id="r", role="assistant", text="aé", track=TokenTrack(tokens))])
     settle(view)
-    spaces = str.maketrans("", "", "\u2009\u202f\u2060")
+    spaces = str.maketrans("", "", "\u200b\u202f\u2060")
     cells = [box.cell for box in boxes(view, "r")]
     shown_cells = [(cell.span, cell.text.translate(spaces), cell.special) for cell in cells]
     assert shown_cells == [((0, 1), "a", False), ((1, 3), "é", False), ((3, 4), "<|end|>", True)]
@@ -234,6 +245,8 @@ def test_a_special_token_is_not_broken_at_a_lines_end(
     settle(view)
     assert len(boxes(view, "r")) == 40
     assert len({box.rect.top() for box in boxes(view, "r")}) > 3
+    # None is narrower at a line's end: the space behind the label stays.
+    assert len({round(box.rect.width(), 1) for box in boxes(view, "r")}) == 1
 
 
 def differing(one: QImage, other: QImage) -> float:
