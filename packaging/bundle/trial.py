@@ -93,7 +93,7 @@ class Trial:
         before = len(windows())
         process = self.start(*arguments, **options)
         try:
-            wait(lambda: len(windows()) > before, 90, "no window")
+            wait(lambda: len(windows()) > before, 300, "no window")
             yield process
         finally:
             kill(process)
@@ -106,7 +106,7 @@ class Trial:
 def end(process: subprocess.Popen[bytes]) -> None:
     """Close the program as a desktop does at logout; it has to end by itself."""
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0, "it did not end properly"
+    assert process.wait(timeout=120) == 0, "it did not end properly"
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

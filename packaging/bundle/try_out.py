@@ -50,7 +50,7 @@ def tour(trial: Trial) -> None:
     folder = trial.results / "tour"
     process = trial.start("--tour", str(folder), "--profile", str(trial.home / "tour profile"))
     try:
-        status = process.wait(timeout=900)
+        status = process.wait(timeout=3600)
     finally:
         kill(process)
     report = json.loads((folder / "tour.json").read_text())
@@ -64,7 +64,7 @@ def same_pictures_as_from_source(trial: Trial) -> None:
     folder = trial.results / "tour from source"
     command = [*without_network(), sys.executable, "-m", "app", "--tour", str(folder)]
     environment = {**trial.environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
     found = differences(trial.results / "tour", folder)
     worst = sorted(found, key=lambda one: -one.share)[:3]
@@ -79,12 +79,12 @@ def a_file_for_the_running_window(trial: Trial) -> None:
     with trial.running() as first:
         print(f"    window after {time.monotonic() - began:.1f} s")
         second = trial.start(str(SAMPLE))
-        assert second.wait(timeout=60) == 0, "the second start did not hand over its file"
+        assert second.wait(timeout=300) == 0, "the second start did not hand over its file"
         assert first.poll() is None, "the first window is gone"
         assert len(windows()) == 1, "a second window was opened"
         ledger = trial.home / ".local/share/model-loupe/libraries/My documents/library.db"
         read = "SELECT count(*) FROM documents WHERE state = 'indexed' AND file LIKE '%sample.pdf'"
-        wait(lambda: rows(ledger, read) == [(1,)], 180, "the PDF was not read")
+        wait(lambda: rows(ledger, read) == [(1,)], 900, "the PDF was not read")
         picture(trial.results / "pdf.png")
         end(first)
 
@@ -96,7 +96,7 @@ def killed_in_mid_reply_and_restored(trial: Trial) -> None:
     with trial.running() as first:
         time.sleep(10)
         type_message("Please tell me a very long story about a lighthouse keeper and the sea.")
-        wait(lambda: (rows(history, half) or [(0,)])[0][0] > 40, 60, "no reply was begun")
+        wait(lambda: (rows(history, half) or [(0,)])[0][0] > 40, 300, "no reply was begun")
         kill(first)
     kept = rows(history, half)[0][0]
     reports = trial.home / ".local/state/model-loupe/log/reports"
