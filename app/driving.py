@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QWidget
 
 from app.bootstrap import App
 
-
 _PATIENCE = 5.0
 _LONGEST_LOOK = 0.5
 
