@@ -32,6 +32,7 @@ def open_library(session: Session, request: LibraryRequest, handle: RunHandle) -
 
     library = _libraries(session).open(request.library, embedder=request.embedder, store=request.store)
     yield library_opened(library, request.run_id)
+    library.warm()
 
 
 def close_library(session: Session, request: CloseLibraryRequest, handle: RunHandle) -> Iterator[Event]:

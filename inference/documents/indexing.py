@@ -92,6 +92,7 @@ class _Indexing:
         if self._written or found.gone:
             yield self._meter.event("tidying")
             store.tidy(self._handle.check)
+            self._library.warm()
         yield library_opened(self._library, self._request.run_id)
 
     def _take_in(self, ahead: ReadAhead, rows: dict[str, Row]) -> Iterator[Event]:

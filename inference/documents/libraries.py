@@ -15,7 +15,7 @@ import filelock
 from inference.documents.embedding import BUILTIN, BUILTIN_SHA256, Embedder, embedder_folder
 from inference.documents.ledger import FORMAT, Ledger
 from inference.documents.passages import OVERLAP_TOKENS, PASSAGE_TOKENS
-from inference.documents.store import TABLE, PassageStore
+from inference.documents.store import ANN_FROM, TABLE, PassageStore
 from inference.errors import InferenceError, InvalidRequest, ModelUnsupported, UnreadableFile
 
 LEDGER_FILE = "library.db"
@@ -48,6 +48,17 @@ class Library:
             if self._store is None:
                 self._store = PassageStore(self._uri, self.embedder.dimensions, self._table)
             return self._store
+
+    def warm(self) -> None:
+        """Read the indices of a large library into memory, on a thread of its own: what is searched first
+        would wait for them. A small one needs none of it.
+        """
+        if sum(row.passages for row in self.ledger.rows().values()) >= ANN_FROM:
+            threading.Thread(target=self._warm, name="documents-warm", daemon=True).start()
+
+    def _warm(self) -> None:
+        with contextlib.suppress(InferenceError, OSError, RuntimeError):  # a search will tell
+            self.store.warm()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

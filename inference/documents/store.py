@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import psutil
+
 from inference.documents.embedding import Vectors
 from inference.documents.records import Record
 from inference.errors import DiskFull, InferenceError, UnreadableFile
 
 TABLE = "passages"
-_ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
+ANN_FROM = 20_000  # passages: below, scanning all vectors is as quick and exact
 _PROBES = 24  # partitions of the index of vectors that a search looks at
 _ANN_GROWTH = 4  # a new index is trained when there are this many times as many
 _POLL = 0.05  # seconds between two looks at a process that tidies
@@ -135,10 +137,16 @@ class PassageStore:
         if documents:
             self._table.delete(_is_one_of(documents))
 
-    def nearest(self, vector: Vectors, limit: int, documents: Collection[str] | None = None) -> list[Found]:
-        """The passages whose vectors have the largest cosine with a unit vector, best first."""
+    def nearest(
+        self, vector: Vectors, limit: int, documents: Collection[str] | None = None, *, exact: bool = False
+    ) -> list[Found]:
+        """The passages whose vectors have the largest cosine with a unit vector, best first; ``exact`` looks
+        at all of them even where there is an index.
+        """
         query = self._table.search(vector, vector_column_name="vector").distance_type("dot").limit(limit)
-        if self._has_ann():
+        if exact:
+            query = query.bypass_vector_index()
+        elif self._has_ann():
             query = query.nprobes(_PROBES)
         return [
             Found(row=row, score=1.0 - distance) for row, distance in self._run(query, "_distance", documents)
@@ -193,6 +201,18 @@ class PassageStore:
         found = [StoredPassage(**row) for row in query.to_list()]
         return sorted(found, key=lambda one: (one.document, one.page, one.start))
 
+    def warm(self) -> None:
+        """Read the indices into memory, where there is one of vectors: a search takes some ten milliseconds
+        then. What a search meets first is read from the disk and taken apart meanwhile, which takes ten times
+        as long. Left out where it would take more than a quarter of the memory that is free.
+        """
+        found = self._indices()
+        vectors = found.get("vector_idx")
+        if vectors is None or (vectors.size_bytes or 0) > psutil.virtual_memory().available // 4:
+            return
+        for name in found:
+            self._table.prewarm_index(name)
+
     def tidy(self, check: Callable[[], None] = lambda: None) -> None:
         """Merge small files and new rows into the indices, train an index of vectors where size warrants it.
 
@@ -201,7 +221,7 @@ class PassageStore:
                 leaves the indices as they were.
         """
         self.refresh()
-        if self.count() < _ANN_FROM or self._uri.startswith("memory:"):
+        if self.count() < ANN_FROM or self._uri.startswith("memory:"):
             self.tidy_here()
         else:
             tidy_apart(self._uri, self._dimensions, self._name, check)
@@ -210,7 +230,7 @@ class PassageStore:
     def tidy_here(self) -> None:
         """:meth:`tidy` in this process, where nothing can break it off."""
         rows = self.count()
-        if rows >= _ANN_FROM and rows >= _ANN_GROWTH * self._ann_rows():
+        if rows >= ANN_FROM and rows >= _ANN_GROWTH * self._ann_rows():
             self._index_vectors(rows)
         self._table.optimize(cleanup_older_than=timedelta(minutes=10))
 

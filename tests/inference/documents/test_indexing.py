@@ -29,6 +29,7 @@ from inference.documents.readers.document import (
 )
 from inference.documents.records import Record
 from inference.documents.retrieval import retrieve
+from inference.documents.store import PassageStore
 from inference.documents.terms import terms
 from inference.errors import InvalidRequest, ModelNotFound, ModelUnsupported, RunCancelled, UnreadableFile
 from inference.events import DocumentIndexed, IndexProgress, IndexRequest, LibraryOpened
@@ -438,7 +439,7 @@ def test_work_on_the_index_can_be_broken_off_and_leaves_the_library_whole(
         page=1, start=0, end=4, text="true", heading="", label="", unit="page", terms="true", places=b""
     )
     store.add("d0", [record] * 300, np.random.default_rng(0).standard_normal((300, 384)).astype(np.float32))
-    monkeypatch.setattr("inference.documents.store._ANN_FROM", 256)
+    monkeypatch.setattr("inference.documents.store.ANN_FROM", 256)
     looked = 0
 
     def stop() -> None:
@@ -462,3 +463,22 @@ def test_passages_of_like_length_are_embedded_together(shelf, prose_pdf, embedde
     lengths = [len(text) for text in embedder.seen]
     assert len(lengths) == 80
     assert lengths == sorted(lengths, reverse=True)
+
+
+def test_the_index_of_a_large_library_is_read_into_memory_and_leaves_what_is_found(
+    tmp_path: Path, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("inference.documents.store.ANN_FROM", 256)
+    store = PassageStore(str(tmp_path / "store"), 8)
+    vectors = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    record = Record(
+        page=1, start=0, end=1, text="a", heading="", label="", unit="page", terms="a", places=b""
+    )
+    store.add("d0", [record] * 400, vectors)
+    store.warm()  # nothing to do yet
+    store.tidy_here()
+    store.warm()
+    best = [one.score for one in store.nearest(vectors[0], 5, exact=True)]
+    assert best == pytest.approx(sorted(vectors @ vectors[0], reverse=True)[:5], abs=1e-5)
+    assert [one.score for one in store.nearest(vectors[0], 5)] == pytest.approx(best, abs=1e-5)
