@@ -42,7 +42,7 @@ class RawPrompt(QWidget):
     ) -> None:
         super().__init__(parent)
         self.setObjectName("rawPrompt")
-        self._intents, self._healing, self._theme = intents, healing, theme
+        self._intents, self._theme = intents, theme
         self._tints: tuple[TextTint, ...] = ()
         self._writing = False
         self._note = QLabel("The exact text that the model reads. Edit it and continue from its end.", self)

@@ -115,11 +115,6 @@ class AdapterFiles:
             yield from load_pickle(self.file).items()
 
 
-def is_adapter(path: Path) -> bool:
-    """Whether a folder holds an adapter and no whole model."""
-    return (path / CONFIG).is_file() and not (path / "config.json").is_file()
-
-
 def open_adapter(source: str) -> AdapterFiles:
     """Read what an adapter says of itself, and the headers of its tensors.
 

@@ -3,11 +3,10 @@
 Two means are enough for every family with attention:
 
 * a four-dimensional additive mask (batch, 1, query, key): the causal mask plus a bias for each key column.
-Models
-  take it as it is; those with layers of several kinds take one mask for each kind (:func:`attention_masks`);
+  Models take it as it is; those with layers of several kinds take one mask for each kind
+  (:func:`attention_masks`);
 * scaled keys (:func:`scaled_keys`): what ``cache.update`` hands to the attention is multiplied, what the
-cache stores
-  is not, so a factor can change at every token, and prefixes stay reusable.
+  cache stores is not, so a factor can change at every token, and prefixes stay reusable.
 
 Both can be restricted to a range of layers (:func:`masks_in_layers`, ``layers=`` of :func:`scaled_keys`).
 """

@@ -320,11 +320,6 @@ class ControlsModel(QObject):
         """The built-in presets, then the user's own."""
         return BUILTIN_PRESETS + self._user_presets
 
-    @property
-    def user_presets(self) -> tuple[Preset, ...]:
-        """The user's own presets."""
-        return self._user_presets
-
     def apply_preset(self, name: str) -> None:
         """Take over a preset's controls; the seed and what steers the attention stay as they are."""
         self.set_chosen(True)
@@ -374,10 +369,6 @@ class ControlsModel(QObject):
     def delete_preset(self, name: str) -> None:
         """Forget one of the user's own presets."""
         self._set_user_presets(tuple(p for p in self._user_presets if p.name != name))
-
-    def set_user_presets(self, presets: tuple[Preset, ...]) -> None:
-        """Take presets from storage."""
-        self._set_user_presets(tuple(preset for preset in presets if not preset.builtin))
 
     def _set_user_presets(self, presets: tuple[Preset, ...]) -> None:
         if presets != self._user_presets:

@@ -15,7 +15,6 @@ _NUMBER = re.compile(r"\d+|\b[ivxlc]+\b", re.IGNORECASE)
 
 #: A line's signature: its text with numbers blanked, and its height on the page in steps of 6 points.
 Signature = tuple[str, int]
-Numbered = tuple[int, list[Line]]
 
 
 def without_running_lines(pages: Iterable[list[Line]]) -> Iterator[list[Line]]:
