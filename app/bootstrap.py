@@ -35,6 +35,7 @@ from app.controllers.steering import SteeringController
 from app.controllers.templates import TemplateController
 from app.controllers.tracks import TracksController
 from app.controllers.two_prompts import TwoPromptsController
+from app.controllers.unsent import UnsentController
 from app.controllers.vocabulary import VocabularyController
 from app.crashes import SessionMark
 from app.desk import Desk
@@ -140,6 +141,9 @@ class App(QObject):
             controls=self.models.controls,
             layout=self.widgets.window.save_layout,
             parent=self,
+        )
+        self.unsent = UnsentController(
+            composer=self.widgets.chat.composer, remembering=self.remembering, parent=self
         )
         self.templates = TemplateController(
             desk=self.engine_desk,
@@ -408,6 +412,7 @@ class App(QObject):
         self.model_loads.refresh()
         self._load_first_model()
         self._open_last_conversation()
+        self.unsent.restore(lambda number: self.models.conversations.entry(number) is not None)
         if self._crash is not None and not self.options.safe_mode:
             self._restore_place()
         self.remembering.note_mode(self.widgets.window.mode)

@@ -47,6 +47,8 @@ class Remembered:
         mode, panel: What the middle and the inspector showed; they come back after a crash.
         library: The library of documents that was open.
         templates: The user's own chat templates, by the source of their model.
+        unsent: What was written and not sent, by conversation (0: one that has not begun); the last one
+            changed is the last.
     """
 
     page: Settings = field(default_factory=Settings)
@@ -63,6 +65,7 @@ class Remembered:
     panel: str = ""
     library: str = ""
     templates: tuple[tuple[str, str], ...] = ()
+    unsent: tuple[tuple[int, str], ...] = ()
 
 
 class SettingsFile:

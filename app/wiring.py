@@ -52,6 +52,8 @@ def _connect_chat(app: App) -> None:
     app.generation.raw_wrote.connect(app.widgets.chat.raw.append_text)
     chat.returned.connect(app.widgets.chat.composer.restore)
     chat.opened.connect(app.shell.show_conversation)
+    chat.opened.connect(app.unsent.show)
+    app.widgets.chat.composer.field.textChanged.connect(app.unsent.note)
     transcript = app.models.transcript
     for signal in (
         transcript.was_reset,

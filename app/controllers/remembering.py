@@ -17,6 +17,8 @@ from views.models.model_choice import LoadChoice
 from views.models.settings import Settings, SettingsModel
 
 _PAUSE_MS = 800
+#: Conversations whose unsent texts are kept.
+_MOST_UNSENT = 50
 
 
 class RememberingController(QObject):
@@ -124,6 +126,23 @@ class RememberingController(QObject):
         """Remember the user's own chat template for a model; "" forgets it."""
         kept = dict(self._remembered.templates) | {source: template}
         self._note(templates=tuple((each, text) for each, text in kept.items() if text))
+
+    def unsent_of(self, conversation: int | None) -> str:
+        """What was written in a conversation (None: one that has not begun) and not sent."""
+        return dict(self._remembered.unsent).get(conversation or 0, "")
+
+    def keep_unsent(self, conversation: int | None, text: str) -> None:
+        """Remember what is written in a conversation; "" forgets it. It is on disk within a second, however
+        fast one types.
+        """
+        number = conversation or 0
+        if self._stopped or self.unsent_of(conversation) == text:
+            return
+        others = [kept for kept in self._remembered.unsent if kept[0] != number]
+        mine = [(number, text)] if text else []
+        self._remembered = replace(self._remembered, unsent=(*others, *mine)[-_MOST_UNSENT:])
+        if not self._pause.isActive():
+            self._pause.start()
 
     @Slot(object)
     def _on_page(self, page: Settings) -> None:

@@ -218,3 +218,37 @@ def test_newer_settings_that_are_no_settings_stay_where_they_are(tmp_path: Path,
     SettingsFile(path, faults, read_only=True).load()
     assert path.read_text() == "{"
     assert faults.kinds == ["settings-damaged"]
+
+
+def test_what_was_written_and_not_sent_comes_back_with_its_conversation(
+    start: Start, qtbot: Any, tmp_path: Path
+) -> None:
+    app = start(tmp_path / "profile")
+    say(app, qtbot, "sent")
+    first = app.chat.conversation
+    composer = app.widgets.chat.composer
+    qtbot.keyClicks(composer.field, "half a question")
+    app.chat.new_chat()
+    assert composer.text() == ""
+    qtbot.keyClicks(composer.field, "another one")
+    settings = app.options.profile.settings_file
+    qtbot.waitUntil(lambda: settings.exists() and "another one" in settings.read_text(encoding="utf-8"))
+
+    again = start(after_a_crash(tmp_path / "profile"))
+    composer = again.widgets.chat.composer
+    assert composer.text() == "another one"
+    again.chat.open(first)
+    assert composer.text() == "half a question"
+    composer.send()
+    qtbot.waitUntil(lambda: not again.generation.running)
+    again.chat.new_chat()
+    again.chat.open(first)
+    assert composer.text() == ""
+    qtbot.keyClicks(composer.field, "of a deleted one")
+    assert first is not None
+    settings = again.options.profile.settings_file
+    qtbot.waitUntil(lambda: "of a deleted one" in settings.read_text(encoding="utf-8"))
+    again.history.delete(first)
+
+    last = start(after_a_crash(again.options.profile.data))
+    assert [number for number, _ in last.remembering.remembered.unsent] == [0]
