@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from dialogues import DialogueMaker
 from network import PackedLlama
 from packing import PackedRow, RowPacker, TokenizedProse
 from plan import Plan, Progress
+from teachers import Teachers
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -44,8 +46,9 @@ class Rows(IterableDataset[Batch]):
 
     def __init__(
         self, prose: TokenizedProse, maker: DialogueMaker, tokenizer: Tokenizer, plan: Plan,
-        progress: Progress, seed: int,
+        progress: Progress, seed: int, own_samples: Path | None = None,
     ) -> None:  # fmt: skip
+        self.own_samples = own_samples
         self.prose, self.maker, self.tokenizer = prose, maker, tokenizer
         self.plan, self.progress, self.seed = plan, progress, seed
 
@@ -54,6 +57,7 @@ class Rows(IterableDataset[Batch]):
         packer = RowPacker(
             self.prose, self.maker, self.tokenizer, batch_tokens=self.plan.batch_tokens,
             seed=hash((self.plan.seed, self.seed, worker.id if worker else 0)),
+            own_samples=self.own_samples,
         )  # fmt: skip
         while True:
             at = self.progress.value
@@ -69,14 +73,19 @@ def load_batches(rows: Rows, workers: int, pin: bool) -> Iterator[Batch]:
     return iter(loader)
 
 
-def weighted_loss(model: PackedLlama, batch: Batch, longest: int) -> Tensor:
+def weighted_loss(model: PackedLlama, batch: Batch, longest: int, teachers: Teachers | None = None) -> Tensor:
     """Mean cross-entropy in nats, weighted as the batch says.
 
     Where the weight is negative the target is to be avoided: the loss is -log(1 - p) there (unlikelihood,
-    Welleck et al. 2020).
+    Welleck et al. 2020). With `teachers`, prose at the end of the row is learnt from their predictions, too.
     """
     hidden = model(batch.tokens, batch.positions, batch.starts, longest)
     losses = model.losses(hidden, batch.targets)
+    if teachers is not None:
+        soft = teachers.losses(model, hidden, batch.tokens, batch.positions, batch.starts, longest)
+        plain, tail = losses[: -len(soft)], losses[-len(soft) :]
+        is_prose = batch.weights[-len(soft) :] == 1.0
+        losses = torch.cat((plain, torch.where(is_prose, torch.lerp(tail, soft, teachers.share), tail)))
     avoided = -torch.log(-torch.expm1(-losses.clamp(min=1e-5)))
     losses = torch.where(batch.weights < 0, avoided, losses)
     weights = batch.weights.abs()

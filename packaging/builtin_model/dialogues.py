@@ -21,6 +21,7 @@ from prompt_forms import SourceForm, draw_form, render
 from question_rules import Asked, ask
 from rewording import read_synonyms, reword
 from sentences import cut_passage, split_sentences
+from story_chats import StoryMaker
 from toy_facts import draw_facts
 from written_questions import Written
 
@@ -86,6 +87,7 @@ class DialogueMaker:
         stories = [document for document in corpus.prose if document.source in _STORIES]
         self.stories = [each for each in [*stories, *corpus.prose[::12]] if len(each.text) > 200]
         self.chats = corpus.chats
+        self.story_maker = StoryMaker.of(corpus.prose)
         self.synonyms = read_synonyms(corpus.prose)
         self.contexts: dict[str, list[list[Question]]] = {}
         by_context: dict[str, dict[str, list[Question]]] = defaultdict(lambda: defaultdict(list))
@@ -107,6 +109,17 @@ class DialogueMaker:
         if rng.random() < 0.25:
             turns = [("system", rng.choice(_CHAT_SYSTEM_PROMPTS)), *turns]
         return Dialogue(turns)
+
+    def draw_story(self, rng: random.Random) -> Dialogue:
+        """A story or an explanation that was asked for; other conversations where there are no stories."""
+        turns = self.story_maker.draw(rng)
+        if not turns:
+            return self.draw_chat(rng)
+        if rng.random() < 0.2:
+            turns = [*rng.choice(self.chats).turns, *turns]
+        if rng.random() < 0.15:
+            turns = [("system", rng.choice(_CHAT_SYSTEM_PROMPTS)), *turns]
+        return Dialogue([(role, text) for role, text in turns])
 
     def draw_question(self, rng: random.Random) -> Dialogue:
         """A question over one to eight sources, answered by a quote or refused; sometimes with follow-ups."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def save_weights(model: PackedLlama, path: Path) -> None:
     if size > WEIGHT_LIMIT_BYTES:
         raise ValueError(f"{size:,} bytes of weights, {WEIGHT_LIMIT_BYTES:,} are allowed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, metadata={"format": "pt"})
+    fresh = path.with_suffix(".new")
+    save_file(weights, fresh, metadata={"format": "pt"})
+    os.replace(fresh, path)  # others read while a run goes on
 
 
 def load_weights(model: PackedLlama, path: Path) -> None:

@@ -8,13 +8,14 @@ each token carries the weight of predicting its successor: 1 in prose, `prompt_w
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from dialogues import Dialogue, DialogueMaker
-from loops import Loop, draw_loop
+from loops import Loop, OwnSample, draw_loop, first_of_each_loop, read_samples, repeated_positions
 from numpy.typing import NDArray
 from tokenizer import ASSISTANT, BOS, END, EOS, SPECIAL_TOKENS, SYSTEM, USER
 from tokenizers import Tokenizer
@@ -26,6 +27,8 @@ _ROLES = (("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT))
 _ROLE_IDS = {role: SPECIAL_TOKENS.index(token) for role, token in _ROLES}
 CHOOSING = 3  # tokens
 LOOP_WEIGHT, LOOP_TOKENS = -0.5, 14
+OWN_LOOP_WEIGHT = -1.0
+LOOPS_FROM = 0.08  # share of repeated tokens; people's own texts stay below
 _BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
 
 
@@ -44,7 +47,9 @@ class Mixture:
     prompt_weight: float
     answer_weight: float
     chat_weight: float = 1.5
-    loops: float = 0.0
+    stories: float = 0.0  # requests for stories and explanations
+    loops: float = 0.0  # made up from the corpus
+    own_loops: float = 0.0  # the model's own
     choice_weight: float = 3.0  # factor on the first words of a quote, which choose the sentence
 
 
@@ -158,6 +163,40 @@ def encode_loop(loop: Loop, tokenizer: Tokenizer) -> Piece:
     return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
 
 
+def encode_own(sample: OwnSample, tokenizer: Tokenizer) -> Piece | None:
+    """A model's own words, where those that repeat weigh negatively; None where it does not loop."""
+    ids = [_BOS]
+    if sample.request:
+        ids += [_ROLE_IDS["user"], *tokenizer.encode(sample.request).ids, _END, _ROLE_IDS["assistant"]]
+    words = tokenizer.encode(sample.begin + sample.reply).ids
+    marks = repeated_positions(words)
+    if sum(marks) < LOOPS_FROM * len(words):
+        return None
+    weights = [0.0] * (len(ids) - 1)
+    ids += words
+    # The weight at a token is that of predicting the next one.
+    weights += [OWN_LOOP_WEIGHT if mark else 0.0 for mark in first_of_each_loop(marks)] + [0.0]
+    return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
+
+
+class OwnLoops:
+    """The newest samples in a file that another process replaces now and then."""
+
+    def __init__(self, path: Path | None, tokenizer: Tokenizer) -> None:
+        self._path, self._tokenizer = path, tokenizer
+        self._read = 0.0
+        self._pieces: list[Piece] = []
+
+    def pieces(self) -> list[Piece]:
+        """The looping ones among the samples, encoded; read again when the file has changed."""
+        written = self._path.stat().st_mtime if self._path and self._path.exists() else 0.0
+        if self._path and written > self._read:
+            self._read = written
+            encoded = (encode_own(each, self._tokenizer) for each in read_samples(self._path))
+            self._pieces = [piece for piece in encoded if piece is not None]
+        return self._pieces
+
+
 class RowPacker:
     """Draws rows of one mixture. Deterministic for a seed."""
 
@@ -169,6 +208,7 @@ class RowPacker:
         *,
         batch_tokens: int,
         seed: int,
+        own_samples: Path | None = None,
     ) -> None:
         self.batch_tokens = batch_tokens
         self.most_documents = most_documents(batch_tokens)
@@ -176,6 +216,7 @@ class RowPacker:
         self._maker, self._tokenizer = maker, tokenizer
         self._prose = prose
         self._order: list[int] = []
+        self._own = OwnLoops(own_samples, tokenizer)
 
     def _documents(self, context: int) -> Iterator[Piece]:
         """Prose without end: every document once an epoch, in a new order."""
@@ -184,8 +225,9 @@ class RowPacker:
                 self._order = self._rng.sample(range(len(self._prose)), len(self._prose))
             yield from self._prose.cut(self._order.pop(), context, self._rng)
 
-    def _dialogues(self, share: float, mixture: Mixture, context: int, chat: bool) -> Iterator[Piece]:
-        draw = self._maker.draw_chat if chat else self._maker.draw_question
+    def _dialogues(
+        self, draw: Callable[[random.Random], Dialogue], share: float, mixture: Mixture, context: int
+    ) -> Iterator[Piece]:
         room = int(share * self.batch_tokens)
         while room > 0:
             piece = encode_dialogue(draw(self._rng), self._tokenizer, mixture)
@@ -201,11 +243,21 @@ class RowPacker:
                 room -= len(piece.ids)
                 yield piece
 
+    def _own_loops(self, share: float) -> Iterator[Piece]:
+        room, pieces = int(share * self.batch_tokens), self._own.pieces()
+        while pieces and room > 0:
+            piece = self._rng.choice(pieces)
+            room -= len(piece.ids)
+            yield piece
+
     def row(self, mixture: Mixture, context: int) -> PackedRow:
-        """Questions and chat up to their shares, the rest prose; nothing longer than `context`."""
-        pieces = list(self._dialogues(mixture.questions, mixture, context, chat=False))
-        pieces += self._dialogues(mixture.chat, mixture, context, chat=True)
+        """Conversations up to their shares, then prose to the end; nothing longer than `context`."""
+        maker = self._maker
+        pieces = list(self._dialogues(maker.draw_question, mixture.questions, mixture, context))
+        pieces += self._dialogues(maker.draw_chat, mixture.chat, mixture, context)
+        pieces += self._dialogues(maker.draw_story, mixture.stories, mixture, context)
         pieces += self._loops(mixture.loops, context)
+        pieces += self._own_loops(mixture.own_loops)
         room = self.batch_tokens - sum(len(piece.ids) for piece in pieces)
         while room < 0:
             room += len(pieces.pop().ids)

@@ -69,6 +69,14 @@ def _rename(task: PageTask, rng: random.Random) -> PageTask:
     )
 
 
+def _foreign_latin(rng: random.Random) -> str:
+    """Letters for those of _LATIN that make words of no language: vowels for vowels, some with accents."""
+    vowels, consonants = list("aeiouäöüéèåøőıúã"), list("bcdfghjklmnprstvwzçñšžłß")
+    rng.shuffle(vowels)
+    rng.shuffle(consonants)
+    return "".join(vowels.pop() if letter in "aeiou" else consonants.pop() for letter in _LATIN)
+
+
 def _fits(sentence: str) -> bool:
     return SENTENCE_WORDS[0] <= sentence.count(" ") + 1 <= SENTENCE_WORDS[1]
 
@@ -123,7 +131,7 @@ class PageMaker:
             if not any(" ".join(other.gold.split()) in " ".join(text.split()) for text, _ in pages):
                 return PageTask(pages, other.question, other.gold, None, other.answer)
         task = PageTask(pages, found.question, found.gold, order.index(0), found.answer, more)
-        if rng.random() < 0.05 and words < 220:
+        if rng.random() < 0.1 and words < 260:
             return self._in_another_script(task, rng)
         return _rename(task, rng) if rng.random() < 0.2 and not people_only else task
 
@@ -274,8 +282,11 @@ class PageMaker:
         )
 
     def _in_another_script(self, task: PageTask, rng: random.Random) -> PageTask:
-        """Every Latin letter becomes one of another alphabet: copying must not depend on known words."""
-        letters = rng.choice(_ALPHABETS)
+        """Every letter becomes another one, of this alphabet or of another.
+
+        Copying must not depend on known words.
+        """
+        letters = rng.choice(_ALPHABETS) if rng.random() < 0.4 else _foreign_latin(rng)
         table = {ord(a): b for a, b in zip(_LATIN, letters, strict=False)}
         table |= {ord(a.upper()): b for a, b in zip(_LATIN, letters, strict=False)}
         glue = "" if letters[0] in "あ的" and rng.random() < 0.7 else " "

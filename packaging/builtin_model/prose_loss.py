@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 import torch
 from batches import Batch
 from network import PackedLlama
-from packing import Piece, TokenizedProse, most_documents, pack, plain_piece
+from packing import Ids, Piece, TokenizedProse, most_documents, pack, plain_piece
 from tokenizer import BOS, EOS, SPECIAL_TOKENS
 from tokenizers import Tokenizer
+
+
+def windows(ids: Ids, context: int) -> Iterator[Piece]:
+    """`ids` in overlapping pieces; predicting each id but the first weighs 1 in exactly one of them."""
+    counted = 1
+    for begin in range(0, max(1, len(ids) - context // 2), context // 2):
+        piece = plain_piece(ids[begin : begin + context])
+        piece.weights[: counted - 1 - begin] = 0.0
+        counted = begin + len(piece.ids)
+        yield piece
 
 
 class ProseLoss:
     """Named lists of texts, packed once and measured as often as wanted.
 
-    Each document is preceded by BOS and cut into pieces of the model's context length; all its bytes count,
-    and so do the tokens that end the documents.
+    Each document is preceded by BOS and counts whole, its last EOS included. One that is longer than the
+    model's context is read through a window that moves on by half of it: every token but the first ones has
+    at least half a context before it, and each is counted once.
     """
 
     def __init__(
@@ -46,9 +58,7 @@ class ProseLoss:
         bos = np.array([SPECIAL_TOKENS.index(BOS)], dtype=np.uint16)
         for begin, end in pairwise(prose.offsets):
             ids = np.concatenate((bos, prose.ids[begin:end]))
-            # Consecutive pieces share one token, which the later one is given and the earlier one predicts.
-            for cut in range(0, len(ids) - 1, self.context - 1):
-                piece = plain_piece(ids[cut : cut + self.context])
+            for piece in windows(ids, self.context):
                 if len(piece.ids) > room or len(pieces) > self._most - 40:
                     rows.append(self._close(pieces, room))
                     pieces, room = [], self.tokens

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from answer_loss import AnswerLoss
@@ -25,15 +25,18 @@ from dialogues import DialogueMaker
 from export import load_weights, save_configs, save_weights
 from network import PackedLlama, attention_by_document, attention_varlen
 from optimizer import Muon, build_optimizers
-from packing import TokenizedProse
+from packing import Mixture, TokenizedProse
 from plan import Plan, Progress
 from prose_loss import ProseLoss
 from shape import SHAPES
+from teachers import Teachers
 from tokenizer import load_tokenizer, save_tokenizer, train_bpe
 from word_neighbours import NAME
 from written_questions import read_written
 
 AVERAGE_EVERY = 5
+
+Numbers = TypeVar("Numbers", Plan, Mixture)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,6 +48,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", choices=SHAPES, default="wide")
     parser.add_argument("--tokenizer", type=Path, help="model folder with a tokenizer (else trained)")
     parser.add_argument("--from-weights", type=Path, help="model.safetensors to start from")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="model.safetensors")
+    parser.add_argument("--own-samples", type=Path, help="what loop_sampler.py writes meanwhile")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the plan")
     parser.add_argument("--finish-within", type=float, metavar="SECONDS", help="let the clock set the pace")
     parser.add_argument("--stop-at", type=int, help="stop before this step")
@@ -55,19 +60,28 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_plan(settings: list[str]) -> Plan:
-    """The plan with ``name=value`` settings applied.
+    """The plan with ``name=value`` settings applied; ``first.prose=0.5`` sets a share of a phase's mixture.
 
     Raises:
         ValueError: there is no such number in the plan.
     """
-    known = {field.name: field.default for field in fields(Plan)}
-    changes: dict[str, Any] = {}
+    plan = Plan()
     for setting in settings:
         name, _, value = setting.partition("=")
-        if not isinstance(known.get(name), int | float):
-            raise ValueError(f"the plan has no number named {name!r}")
-        changes[name] = int(value) if isinstance(known[name], int) else float(value)
-    return replace(Plan(), **changes)
+        phase, _, share = name.rpartition(".")
+        if phase in ("first", "last"):
+            plan = replace(plan, **{phase: _with_number(getattr(plan, phase), share, value)})
+        else:
+            plan = _with_number(plan, name, value)
+    return plan
+
+
+def _with_number(numbers: Numbers, name: str, value: str) -> Numbers:
+    known = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
+    if not isinstance(known.get(name), int | float):
+        raise ValueError(f"the plan has no number named {name!r}")
+    changes: dict[str, Any] = {name: type(known[name])(value)}
+    return replace(numbers, **changes)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +105,14 @@ def main(arguments: list[str] | None = None) -> int:
           f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
 
     on_gpu = device.type == "cuda"
-    model = PackedLlama(shape, attention_varlen if on_gpu else attention_by_document, plan.dropout).to(device)
+    attention = attention_varlen if on_gpu else attention_by_document
+    model = PackedLlama(shape, attention, plan.dropout).to(device)
+    teachers = None
+    if options.teacher and plan.teacher_tokens:
+        networks = [PackedLlama(shape, attention).to(device) for _ in options.teacher]
+        for network, path in zip(networks, options.teacher, strict=True):
+            load_weights(network, path)
+        teachers = Teachers(networks, plan.teacher_tokens, plan.teacher_share)
     optimizers = build_optimizers(
         model, matrix_lr=plan.matrix_lr, embedding_lr=plan.embedding_lr,
         weight_decay=plan.weight_decay, embedding_decay=plan.embedding_decay,
@@ -111,6 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
     ]  # fmt: skip
     if on_gpu:
         compile_parts(model, optimizers)
+        if teachers is not None:
+            teachers.compile()
 
     def evaluate() -> dict[str, float]:
         if options.evaluate_every == 0:
@@ -130,15 +153,13 @@ def main(arguments: list[str] | None = None) -> int:
         save_weights(model, options.run / "model.safetensors")
 
     progress = Progress(plan.steps, start)
-    batches = load_batches(
-        Rows(prose, DialogueMaker(corpus, neighbours, written), tokenizer, plan, progress, step),
-        options.workers,
-        on_gpu,
-    )
+    maker = DialogueMaker(corpus, neighbours, written)
+    rows = Rows(prose, maker, tokenizer, plan, progress, step, options.own_samples)
+    batches = load_batches(rows, options.workers, on_gpu)
     if on_gpu:
         log({"step": step, "seconds": time.monotonic() - began} | evaluate())
         for _ in range(2):  # at a rate of zero: compiles, before the clock starts
-            train_step(model, optimizers, next(batches).to(device), plan, 0.0).item()
+            train_step(model, optimizers, next(batches).to(device), plan, 0.0, teachers).item()
     print(f"compiled after {time.monotonic() - began:.0f} s", flush=True)
 
     if options.finish_within is not None:
@@ -151,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
             break
         if plan.is_last_phase(at) and not (options.run / "before_last_phase.safetensors").exists():
             save_weights(model, options.run / "before_last_phase.safetensors")
-        loss = train_step(model, optimizers, batch.to(device), plan, at)
+        loss = train_step(model, optimizers, batch.to(device), plan, at, teachers)
         step += 1
         at = progress.advance(step)
         if step % AVERAGE_EVERY == 0:
@@ -204,15 +225,16 @@ def compile_parts(model: PackedLlama, optimizers: list[torch.optim.Optimizer]) -
 
 
 def train_step(
-    model: PackedLlama, optimizers: list[torch.optim.Optimizer], batch: Batch, plan: Plan, progress: float
-) -> torch.Tensor:
+    model: PackedLlama, optimizers: list[torch.optim.Optimizer], batch: Batch, plan: Plan, progress: float,
+    teachers: Teachers | None = None,
+) -> torch.Tensor:  # fmt: skip
     """One update; returns the loss (a tensor, so that nothing waits for it)."""
     model.train()
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * plan.lr_factor(progress)
     with torch.autocast("cuda", torch.bfloat16, enabled=batch.tokens.is_cuda):
-        loss = weighted_loss(model, batch, plan.last_context)
+        loss = weighted_loss(model, batch, plan.last_context, teachers)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
