@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two frames, and the share of the GUI thread's time that they may take: while it runs
 #: Python, a decode loop has to wait for its turn.
-SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.1
+SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.15
 FRAME_SHARE = 0.03
 
 
