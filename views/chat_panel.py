@@ -197,7 +197,7 @@ class ChatPanel(QWidget):
 
     def _take_example(self, text: str) -> None:
         self.composer.set_text(text)
-        self.composer.setFocus()
+        self.composer.field.setFocus()
 
     def _choose_view(self, name: str) -> None:
         for view in get_args(ChatView):

@@ -91,7 +91,6 @@ class Composer(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._box)
-        self.setFocusProxy(self.field)
         #: What the Tab key walks, in order.
         self.tab_stops: list[QWidget] = [self.field, attach, self.think, self.send_button, self.stop_button]
         self.set_send_key("enter")

@@ -138,6 +138,8 @@ class ConversationList(QWidget):
 
     def _filter(self, text: str) -> None:
         self.model.set_filter(text)
+        if text:
+            self.view.scrollToTop()
         self._pause.start()
 
     def _search(self) -> None:

@@ -131,7 +131,7 @@ class MainWindow(QMainWindow):
         self.reset_layout()
         self.resize(self._first_size())
         self._set_tab_order()
-        chat.composer.setFocus()
+        chat.composer.field.setFocus()
 
     def sizeHint(self) -> QSize:
         return self._first_size()
@@ -347,7 +347,7 @@ class MainWindow(QMainWindow):
     def _write(self) -> None:
         self.show_mode("chat")
         chat = self.chat
-        (chat.raw.editor if chat.view == "raw" else chat.composer).setFocus()
+        (chat.raw.editor if chat.view == "raw" else chat.composer.field).setFocus()
 
     def _send(self) -> None:
         if self.mode != "chat":

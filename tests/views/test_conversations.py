@@ -125,6 +125,14 @@ class TestList:
         assert searched.args == ["bre"]
         assert rows(shown.conversations) == ["Today", "Bread"]
 
+    def test_what_is_found_is_shown_from_its_beginning(self, shown: Any, qtbot: Any) -> None:
+        many = [entry(number, f"Bread {number}") for number in range(200)]
+        shown.conversations.reset(many, today=NOW.date())
+        bar = shown.list.view.verticalScrollBar()
+        bar.setValue(bar.maximum())
+        qtbot.keyClicks(shown.list.search, "bre")
+        assert bar.value() == 0
+
     def test_renaming_happens_in_the_row_and_escape_leaves_it(self, shown: Any, qtbot: Any) -> None:
         shown.conversations.reset([entry(1, "Rivers")], today=NOW.date())
         shown.list.rename(1)

@@ -388,6 +388,21 @@ class TestReach:
         wanted += ["textSegment", "transcript", "composer", "attachButton"]
         assert [name for name in dict.fromkeys(order) if name in wanted] == wanted
 
+    def test_tab_comes_round_to_where_it_began(self, shown: Any, qtbot: Any) -> None:
+        window = shown.window
+        window.activateWindow()
+        shown.header.model_button.setFocus()
+        walked: list[str] = []
+        for _ in range(120):
+            focused = window.focusWidget()
+            if walked and focused is shown.header.model_button:
+                break
+            walked.append(focused.objectName())
+            qtbot.keyClick(focused, Qt.Key.Key_Tab)
+        assert window.focusWidget() is shown.header.model_button
+        for name in ("conversationSearch", "composer", "inspectorDock_hide", "showMonitorButton"):
+            assert walked.count(name) == 1, walked
+
     def test_screen_readers_are_told_finished_sentences(
         self, shown: Any, tokens_of: Any, monkeypatch: Any
     ) -> None:
