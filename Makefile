@@ -24,8 +24,17 @@ types:
 contracts:
 	.venv/bin/lint-imports
 
+# The engine's tests beside all others: two processes take half the time. With ARGS one runs what they name.
+tests: export QT_QPA_PLATFORM := offscreen
 tests:
-	QT_QPA_PLATFORM=offscreen $(PYTHON) -m pytest $(ARGS)
+ifdef ARGS
+	$(PYTHON) -m pytest $(ARGS)
+else
+	@$(PYTHON) -m pytest tests/inference > engine-tests.log 2>&1 & engine=$$!; \
+	trap 'kill $$engine; exit 130' INT TERM; \
+	$(PYTHON) -m pytest --ignore tests/inference; others=$$?; \
+	wait $$engine; engine=$$?; cat engine-tests.log; exit $$((others | engine))
+endif
 
 families:  # every family of models, everything; writes docs/families.md
 	$(PYTHON) -m pytest -q tests/inference/families --families-table docs/families.md $(ARGS)
