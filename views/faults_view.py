@@ -61,7 +61,7 @@ class FaultsBar(QFrame):
         details.setObjectName("faultDetails")
         details.setProperty("kind", "quiet")
         close = tool_button(theme, "close", "Dismiss", "dismissFault")
-        row = QHBoxLayout(self)
+        self._row = row = QHBoxLayout(self)
         row.setContentsMargins(4 * GRID, 2 * GRID, 2 * GRID, 2 * GRID)
         row.setSpacing(3 * GRID)
         row.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
@@ -95,9 +95,8 @@ class FaultsBar(QFrame):
 
     def _fit(self) -> None:
         """Words are shown whole, whatever room the rest of a small window would like."""
-        layout = self.layout()
-        if not self.isHidden() and layout.hasHeightForWidth():
-            self.setFixedHeight(layout.totalHeightForWidth(self.width()))
+        if not self.isHidden() and self._row.hasHeightForWidth():
+            self.setFixedHeight(self._row.totalHeightForWidth(self.width()))
 
     def _act(self) -> None:
         fault = self._faults.latest

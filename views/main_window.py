@@ -111,7 +111,10 @@ class MainWindow(QMainWindow):
         self.monitor_dock = Dock("monitorDock", "Monitor", monitor, theme, self)
         self.setDockNestingEnabled(True)
         # Docks would keep the window as wide as all of them together.
-        self.layout().setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
+        layout = self.layout()
+        assert layout is not None
+        layout.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
+        self._needed = layout.minimumSize
         for dock in (self.conversation_dock, self.inspector_dock, self.monitor_dock):
             dock.visibilityChanged.connect(
                 partial(self._dock_changed, dock), Qt.ConnectionType.QueuedConnection
@@ -248,7 +251,7 @@ class MainWindow(QMainWindow):
     def _limit_height(self) -> None:
         """Never so low that parts lie over each other, unless the screen is."""
         screen = self.screen().availableGeometry().height() - _FRAME[1]
-        self.setMinimumHeight(max(_LEAST.height(), min(self.layout().minimumSize().height(), screen)))
+        self.setMinimumHeight(max(_LEAST.height(), min(self._needed().height(), screen)))
 
     def _fit_docks(self, keep: Dock | None = None) -> None:
         """Hide docks beside the middle while the window is too narrow for all of them; they come back with
@@ -261,7 +264,7 @@ class MainWindow(QMainWindow):
             self.restoreState(self._wide_state, _LAYOUT)
             self._wide_state = QByteArray()
         for dock in (self.conversation_dock, self.inspector_dock):
-            needed = self.layout().minimumSize().width()
+            needed = self._needed().width()
             if needed <= self.width():
                 break
             if dock is not keep and not dock.isHidden() and not dock.isFloating():
