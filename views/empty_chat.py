@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from views.theme import TITLE, Theme
@@ -50,7 +51,7 @@ class EmptyChat(QWidget):
         self._grid.setColumnStretch(0, 1)
         self._grid.setColumnStretch(1, 1)
         self._examples: list[ExampleCard] = []
-        column = QVBoxLayout(self)
+        self._column = column = QVBoxLayout(self)
         column.setContentsMargins(24, 24, 24, 24)
         column.setSpacing(12)
         column.addStretch(2)
@@ -105,6 +106,21 @@ class EmptyChat(QWidget):
         self._text.setText(texts[state])
         self._open.setVisible(state == "no-model")
         self._cards.setVisible(state != "no-model")
+        self._fit_examples()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_examples()
+
+    def _fit_examples(self) -> None:
+        """In a low window there are fewer examples, but their words are whole."""
+        for shown in (len(self._examples), 2, 0):
+            for number, card in enumerate(self._examples):
+                card.setVisible(number < shown)
+            self._grid.invalidate()
+            self._cards.updateGeometry()
+            if self._column.totalHeightForWidth(self.width()) <= self.height():
+                break
 
 
 class ExampleCard(QPushButton):

@@ -75,6 +75,17 @@ class TestComposer:
 
 
 class TestEmptyChat:
+    def test_in_a_low_window_there_are_fewer_examples(self, shown: Any) -> None:
+        cards = [child(shown.window, f"example{number}") for number in range(4)]
+        shown.window.resize(1280, 780)
+        assert all(card.isVisible() for card in cards)
+        shown.window.resize(712, 400)
+        seen = [card for card in cards if card.isVisible()]
+        assert len(seen) < 4
+        assert all(card.height() >= card.heightForWidth(card.width()) for card in seen)
+        shown.window.resize(1280, 780)
+        assert all(card.isVisible() for card in cards)
+
     def test_an_example_goes_into_the_input(self, shown: Any, qtbot: Any) -> None:
         qtbot.mouseClick(child(shown.window, "example0"), Qt.MouseButton.LeftButton)
         assert "fox" in shown.chat.composer.text()
