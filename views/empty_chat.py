@@ -113,10 +113,10 @@ class EmptyChat(QWidget):
         self._fit_examples()
 
     def _fit_examples(self) -> None:
-        """In a low window there are fewer examples, but their words are whole."""
-        for shown in (len(self._examples), 2, 0):
+        """In a low window there are fewer examples (the last ones are short), but their words are whole."""
+        for first in (0, 2, len(self._examples)):
             for number, card in enumerate(self._examples):
-                card.setVisible(number < shown)
+                card.setVisible(number >= first)
             self._grid.invalidate()
             self._cards.updateGeometry()
             if self._column.totalHeightForWidth(self.width()) <= self.height():
