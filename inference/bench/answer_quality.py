@@ -19,7 +19,13 @@ from inference.session import Session
 
 
 def measure(
-    library: Library, questions_file: Path, model: str, *, sample: int = 0, kept: Path | None = None
+    library: Library,
+    questions_file: Path,
+    model: str,
+    *,
+    sample: int = 0,
+    kept: Path | None = None,
+    limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Two lines: sources by search, and sources from the right page, to tell finding from reading.
 
@@ -29,6 +35,7 @@ def measure(
         model: Answers them.
         sample: So many questions, spread over all of them; 0: all.
         kept: What is found is written here, a line for each question; what stands here is not asked again.
+        limit: Most sources that the model reads; None: as many as suit it.
     """
     questions = read_questions(questions_file)
     if 0 < sample < len(questions):
@@ -44,7 +51,7 @@ def measure(
         for one in questions:
             result = known.get(one.question)
             if result is None:
-                result = _judged(one, way(session, library, one))
+                result = _judged(one, way(session, library, one, limit))
                 _keep(kept, name, one, result)
             found.append(result)
         yield _line(name, found)
@@ -65,13 +72,15 @@ def _keep(kept: Path | None, sources: str, question: Question, result: dict[str,
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _ask(session: Session, library: Library, question: Question) -> Answer | None:
-    request = AskRequest(run_id=new_run_id(), library=str(library.folder), question=question.question)
+def _ask(session: Session, library: Library, question: Question, limit: int | None) -> Answer | None:
+    request = AskRequest(
+        run_id=new_run_id(), library=str(library.folder), question=question.question, limit=limit
+    )
     answers = [event for event in run_events(session, request, request.controls) if isinstance(event, Answer)]
     return answers[-1] if answers else None
 
 
-def _read(session: Session, library: Library, question: Question) -> Answer | None:
+def _read(session: Session, library: Library, question: Question, limit: int | None) -> Answer | None:
     """Ask about the passages of the right page alone, best first."""
     files = [
         file for file in library.ledger.files_of_documents().values() if Path(file).name == question.file
@@ -81,7 +90,12 @@ def _read(session: Session, library: Library, question: Question) -> Answer | No
     if not hits:
         return None
     loaded = session.require_engine().loaded
-    sources, _, _ = answering.pack(hits, loaded.tokenizer, limit=5, budget=loaded.context_length // 2)
+    sources, _, _ = answering.pack(
+        hits,
+        loaded.tokenizer,
+        limit=limit or answering.sources_to_read(session),
+        budget=loaded.context_length // 2,
+    )
     request = AskRequest(run_id=new_run_id(), library=str(library.folder), question=question.question)
     text = _generate(session, answering.generate_request(request, question.question, sources))
     return check_answer(library, request.run_id, question.question, text, sources)

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample", type=int, default=0, metavar="N", help="with --answers: so many questions"
     )
+    parser.add_argument(
+        "--sources", type=int, metavar="N", help="with --answers: most passages that the model reads"
+    )
     parser.add_argument("--kept", metavar="FILE", help="with --answers: go on where a run was broken off")
     parser.add_argument("--model", default="builtin", help="the model for --answers")
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads of the embedder")
@@ -78,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
                     arguments.model,
                     sample=arguments.sample,
                     kept=Path(arguments.kept) if arguments.kept else None,
+                    limit=arguments.sources,
                 )
                 for line in lines:
                     print_json(line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from inference.command_line import (
@@ -40,6 +41,8 @@ from inference.events import (
 from inference.running import new_run_id
 from inference.session import Session
 
+_HITS = 5  # shown by --search-only
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The library, what to add to it, and the question."""
@@ -58,7 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--search-only", action="store_true", help="show passages, ask no model")
     parser.add_argument("--embedder", default="builtin", metavar="DIR", help="a sentence-transformers folder")
-    parser.add_argument("--limit", type=at_least(1), default=5, metavar="N", help="most sources")
+    parser.add_argument(
+        "--limit",
+        type=at_least(1),
+        default=None,
+        metavar="N",
+        help="most sources (default: as many as suit the model; 5 with --search-only)",
+    )
     parser.add_argument(
         "--token-budget", type=at_least(1), default=None, metavar="N", help="for all sources together"
     )
@@ -126,7 +135,7 @@ def _search(session: Session, arguments: argparse.Namespace) -> int:
         run_id=new_run_id(),
         library=arguments.library,
         query=arguments.question,
-        limit=arguments.limit,
+        limit=arguments.limit or _HITS,
         rerank=True,
     )
     for event in run_events(session, request):
@@ -163,8 +172,22 @@ def _show(event: Event, *, as_json: bool) -> None:
         sys.stdout.flush()
     elif isinstance(event, Answer):
         print("" if event.sources else event.text)
-        for source in event.sources:
-            print(f"[{source.number}]{'*' if source.cited else ' '} {_place(source)}")
+        for line in _notes(event):
+            print(line)
+
+
+def _notes(answer: Answer) -> Iterator[str]:
+    """What is to be known of an answer: its sources, what was mended, and what no source bears out."""
+    for source in answer.sources:
+        yield f"[{source.number}]{'*' if source.cited else ' '} {_place(source)}"
+        if source.cited or source.number == answer.nearest:
+            yield f"     “{' '.join((source.marked or source.text).split())}”"
+    for mark in answer.citations:
+        if mark.written:
+            yield f"The model wrote [{mark.written}] where [{mark.number}] says it."
+    for sentence in answer.sentences:
+        if not sentence.supported:
+            yield f"No source supports: {answer.text[sentence.start : sentence.end].strip()}"
 
 
 def _place(source: Source) -> str:

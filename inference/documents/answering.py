@@ -40,6 +40,10 @@ _SPARE = 3  # times as many hits as sources are looked at, to show what did not 
 #: Passages with less than this share of the best one's score are not read: small models are distracted by
 #: them, and of the passages that held the answer in ``bench index --quality`` 1 % had less.
 _WORTH_READING = 0.8
+_SOURCES = 5  # that a model reads
+#: Models of fewer parameters read the best passage only: what they gain from a second one that holds the
+#: answer they lose by quoting from one that does not (``bench index --quality --answers --sources N``).
+_SMALL_MODEL = 200_000_000
 _BUDGET_SHARE = 0.5  # of the context, for all sources together
 
 
@@ -53,17 +57,20 @@ def ask(session: Session, library: Library, request: AskRequest, handle: RunHand
     if not request.question.strip():
         raise EmptyPrompt("The question is empty.")
     tokenizer, context_length = _measures(session)
+    limit = request.limit or sources_to_read(session)
     began = time.perf_counter()
     question = standalone_question(session, request, handle)
     if question != request.question:
         yield QuestionRewritten(run_id=request.run_id, asked=request.question, question=question)
     handle.check()
-    retrieved = retrieve(library, question, limit=_SPARE * request.limit, rerank=True, files=request.files)
+    retrieved = retrieve(
+        library, question, limit=_SPARE * max(limit, _SOURCES), rerank=True, files=request.files
+    )
     budget = request.token_budget or round(_BUDGET_SHARE * context_length)
     if retrieved.found or request.answer_anyway:
         near = [hit for hit in retrieved.hits if hit.score >= _WORTH_READING * retrieved.hits[0].score]
         far = [hit for hit in retrieved.hits if hit not in near]
-        sources, left_out, tokens = pack(near, tokenizer, limit=request.limit, budget=budget)
+        sources, left_out, tokens = pack(near, tokenizer, limit=limit, budget=budget)
         left_out = (*left_out, *far)
     else:
         sources, left_out, tokens = (), retrieved.hits, 0
@@ -114,6 +121,13 @@ def _measures(session: Session) -> tuple[PreTrainedTokenizerBase | Estimate, int
         return Estimate(), session.remote.context_length or UNKNOWN_CONTEXT
     loaded = session.require_engine().loaded
     return loaded.tokenizer, loaded.context_length
+
+
+def sources_to_read(session: Session) -> int:
+    """How many passages suit the model that is loaded, or that a server runs."""
+    if session.remote is not None:
+        return _SOURCES
+    return 1 if session.require_engine().loaded.info.parameters < _SMALL_MODEL else _SOURCES
 
 
 def pack(

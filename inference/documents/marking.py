@@ -9,7 +9,7 @@ from inference.documents.passages import split_sentences
 from inference.documents.terms import terms
 
 _MOST = 250  # characters of blocks that are taken together
-_STOP = re.compile(r"(?:([^\W\d_])[)\]]?[.!?…]|[。！？｡])[\"'”’»)\]」』]*$")
+_STOP = re.compile(r"(?:([^\W\d_])[)\]]?[.!?…]|\d{3}[)\]]?[.!?…]|[。！？｡])[\"'”’»)\]」』]*$")
 
 
 def best_sentence(text: str, words: set[str], scores: Sequence[float] = ()) -> tuple[int, int]:
@@ -53,7 +53,8 @@ def whole_statement(text: str, spans: Sequence[tuple[int, int]], first: int, las
 def _ends(text: str, span: tuple[int, int]) -> bool:
     """Whether a sentence ends a statement, and not just its block: with a stop after a word.
 
-    After a digit or a capital it may as well belong to the number of an item, a reference or a version.
+    After a capital or a short number it may as well belong to an item, a reference or a version; years and
+    amounts are longer.
     """
     match = _STOP.search(text[span[0] : span[1]])
     return match is not None and not (match.group(1) or "").isupper()

@@ -95,15 +95,16 @@ class AskRequest(Request):
     :class:`Started`, :class:`Token` ..., :class:`Answer`, then the end of the generation.
 
     ``history`` holds the earlier turns, without sources; a follow-up question is rewritten into one that
-    stands alone. ``limit`` is the most sources, ``token_budget`` the most tokens that they take together
-    (None: half of the model's context). ``answer_anyway`` asks the model even where nothing good enough was
-    found. ``whole_sentences`` asks for the whole sentence that holds the answer, and not its bare words.
+    stands alone. ``limit`` is the most sources that the model reads (None: as many as suit it: a small one is
+    distracted by more than one), ``token_budget`` the most tokens that they take together (None: half of the
+    model's context). ``answer_anyway`` asks the model even where nothing good enough was found.
+    ``whole_sentences`` asks for the whole sentence that holds the answer, and not its bare words.
     """
 
     library: str
     question: str
     history: tuple[Message, ...] = ()
-    limit: int = 5
+    limit: int | None = None
     token_budget: int | None = None
     controls: SamplingControls = SamplingControls(temperature=0.0, max_new_tokens=200)
     candidates: int = 5

@@ -80,7 +80,9 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Librar
 def scripted(libraries: tuple[Libraries, str]) -> Scripted:
     session = Session()
     session.libraries, folder = libraries
-    session.engine = SimpleNamespace(loaded=SimpleNamespace(tokenizer=count_words, context_length=2000))  # type: ignore[assignment]
+    info = SimpleNamespace(parameters=10**9)
+    loaded = SimpleNamespace(tokenizer=count_words, context_length=2000, info=info)
+    session.engine = SimpleNamespace(loaded=loaded)  # type: ignore[assignment]
     made = Scripted(session, folder)
     session.handlers[GenerateRequest] = made.generate
     return made
@@ -132,6 +134,18 @@ def test_passages_far_behind_the_best_are_found_and_not_read(scripted: Scripted)
     best = chosen.sources[0].score
     assert all(source.score >= 0.8 * best for source in chosen.sources)
     assert any(source.score < 0.8 * best for source in chosen.left_out)
+
+
+def test_a_small_model_reads_the_best_passage_only(scripted: Scripted) -> None:
+    question = "When is the observatory open and what does a ticket cost?"
+    large = only(scripted.ask(question, "6 crowns [1]"), SourcesChosen)
+    assert scripted.session.engine is not None
+    scripted.session.engine.loaded.info.parameters = 24_000_000
+    small = only(scripted.ask(question, "6 crowns [1]"), SourcesChosen)
+    assert small.sources == large.sources[:1]
+    assert len(small.left_out) > len(large.left_out)
+    told = only(scripted.ask(question, "6 crowns [1]", limit=3), SourcesChosen)
+    assert len(told.sources) > 1
 
 
 def test_sentences_without_support_are_marked(scripted: Scripted) -> None:

@@ -35,6 +35,11 @@ def test_a_file_is_added_and_its_answer_quotes_it(tmp_path: Path, capsys: pytest
     (source,) = answer["sources"]
     assert (source["file"], source["page"], source["text"]) == (str(file), 1, _TEXT)
     assert {"score", "boxes"} <= source.keys()
+    assert main([*library, *question[:2]]) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert written[0] == answer["text"]
+    assert written[1].startswith(f"[1]* {file}")
+    assert written[2].strip() == "“The bridge at Velm was built in 1912.”", "what is marked on the page"
 
 
 def test_a_library_that_is_not_there_is_told_and_not_made(

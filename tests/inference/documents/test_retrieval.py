@@ -244,6 +244,11 @@ def test_a_question_for_a_number_prefers_sentences_that_hold_one(embedder) -> No
         assert max(range(2), key=lambda number: look.sentences[number]) == best
 
 
+def test_a_year_ends_a_statement() -> None:
+    text = "The bridge at Velm was built in 1912. Its keeper is Tomas Arlt."
+    assert marked(text, "When was the bridge built?") == "The bridge at Velm was built in 1912."
+
+
 def test_a_long_list_is_not_marked_as_a_whole() -> None:
     items = [f"• item {number} of a list that goes on" for number in range(40)]
     text = "\n".join(items)
