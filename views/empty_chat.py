@@ -66,7 +66,7 @@ class EmptyChat(QWidget):
         self._cards = QWidget(self)
         self._cards.setMaximumWidth(600)
         self._cards.setLayout(self._grid)
-        row = QHBoxLayout()
+        self._row = row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self._cards, 100)
         row.addStretch(1)
@@ -117,7 +117,8 @@ class EmptyChat(QWidget):
         for first in (0, 2, len(self._examples)):
             for number, card in enumerate(self._examples):
                 card.setVisible(number >= first)
-            self._grid.invalidate()
+            for layout in (self._grid, self._row, self._column):
+                layout.invalidate()
             self._cards.updateGeometry()
             if self._column.totalHeightForWidth(self.width()) <= self.height():
                 break
