@@ -51,7 +51,7 @@ class ReadingOverlay(QObject):
         editor.height_changed.connect(self._resized)
         editor.show()
         self._resized()
-        editor.setFocus()
+        editor.take_keyboard()
 
     def stop_editing(self) -> None:
         """Close the editor without a change."""
