@@ -180,9 +180,9 @@ class _FileTable(QTableView):
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for section, width in ((1, 46), (2, 92)):  # never at the cost of the names
+        for section, widest in ((1, "Pages"), (2, "unknown format")):  # never at the cost of the names
             header.setSectionResizeMode(section, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(section, width)
+            header.resizeSection(section, self.fontMetrics().horizontalAdvance(widest) + 5 * GRID)
         keys = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self)
         keys.setContext(Qt.ShortcutContext.WidgetShortcut)
         keys.activated.connect(self.remove_selected)

@@ -16,7 +16,7 @@ from inference.documents.libraries import Library
 from inference.documents.progress import ProgressMeter
 from inference.documents.read_ahead import FileBegins, FileEnds, FileSkipped, ReadAhead, Step
 from inference.documents.reader_process import Opened, PageRead
-from inference.documents.readers.document import UnreadableDocument
+from inference.documents.readers.document import NOTHING_RECOGNISED, RECOGNISED, UnreadableDocument
 from inference.documents.reading import ReadingLimits
 from inference.documents.records import Record
 from inference.documents.scanning import scan
@@ -124,7 +124,8 @@ class _Indexing:
                 self._handle.check()
                 document.embed(_BATCH, self._handle.check)
                 yield self._meter.embedded(document.page_reached, _BATCH)
-            yield self._meter.read(step.number)
+            recognised = step.problem in (RECOGNISED, NOTHING_RECOGNISED)
+            yield self._meter.read(step.number, recognised=recognised)
         elif isinstance(step, FileEnds):
             refusal = step.refusal or document.why_empty()
             if refusal is not None:

@@ -53,8 +53,12 @@ class ProgressMeter:
         self._pages = pages
         return self.event("reading")
 
-    def read(self, page: int) -> IndexProgress:
-        """A page has been read."""
+    def read(self, page: int, *, recognised: bool = False) -> IndexProgress:
+        """A page has been read. Where the text in its picture was recognised, that is what takes the time,
+        and the page counts as reached.
+        """
+        if recognised:
+            self._page = max(self._page, page)
         return self.event("reading")
 
     def embedded(self, page: int, passages: int) -> IndexProgress:

@@ -9,6 +9,7 @@ import pytest
 
 from inference.documents.ledger import Row
 from inference.documents.pages import Box, overlap
+from inference.documents.progress import ProgressMeter
 from inference.documents.readers.document import NO_TEXT_LAYER, RECOGNISED, can_recognise
 from inference.documents.readers.pdf import open_pdf
 from inference.documents.scanning import looks_unchanged
@@ -63,6 +64,14 @@ def test_without_the_packages_a_scanned_page_is_named(
     monkeypatch.setattr("inference.documents.readers.pdf.can_recognise", lambda: False)
     (page,) = open_pdf(scan[0], None).pages
     assert (page.text, page.problem) == ("", NO_TEXT_LAYER)
+
+
+def test_progress_counts_pages_whose_pictures_were_read() -> None:
+    meter = ProgressMeter(1)
+    meter.opened(5)
+    assert meter.read(3).page == 0, "text is read far ahead of what takes the time"
+    assert meter.read(3, recognised=True).page == 3
+    assert meter.embedded(1, 2).page == 3
 
 
 @pytest.mark.parametrize("able", [False, True])
