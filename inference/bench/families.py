@@ -36,20 +36,25 @@ _FAMILIES = (
 
 
 def _changes(width: int, layers: int) -> dict[str, dict[str, Any]]:
-    """What a family names differently from most."""
+    """What a family names differently from most; two matrices without a gate are as large as three with."""
     heads, inner = width // 64, width * 11 // 4
+    plain = {"intermediate_size": inner * 3 // 2}
     gpt = {"n_embd": width, "n_head": heads, "n_layer": layers, "n_positions": _CONTEXT, "rotary_dim": 32}
     experts = {"num_local_experts": 4, "num_experts_per_tok": 2}
     return {
         "gemma2": {"head_dim": 64},
         "gemma3_text": {"head_dim": 64},
         "qwen3": {"head_dim": 64},
+        "phi": plain,
+        "gpt_neox": plain,
+        "falcon": {"ffn_hidden_size": 5 * width},  # and one head of keys
         "gpt2": gpt,
         "gptj": gpt,
         "bloom": {"n_head": heads, "n_layer": layers},
-        "opt": {"ffn_dim": inner, "word_embed_proj_dim": width},
+        "opt": {"ffn_dim": inner * 3 // 2, "word_embed_proj_dim": width},
         "mpt": {"d_model": width, "n_heads": heads, "n_layers": layers, "max_seq_len": _CONTEXT},
         "mixtral": {"intermediate_size": inner // 2, **experts},
+        "glm": {"head_dim": 64},
         "mamba": {"state_size": 16},
         "lfm2": {"layer_types": ["conv", "full_attention"] * (layers // 2)},
     }

@@ -1,28 +1,39 @@
 """A recording made short: the same results from fewer calls.
 
-- What comes of the weights alone is computed once.
+- What comes of the weights alone is computed once, and so is what every layer makes of the position.
 - What nobody reads is left out.
 - Linears that read the same become one product, on packed weights where those are exact (see
-  :mod:`inference.passes.packed_linear`).
-- The five calls that transformers writes a root mean square norm with become one; so do those that turn
-  queries and keys by their position, and experts.
+  :mod:`inference.passes.packed_linear`), and of experts only the chosen ones are read.
+- Some groups of calls become one (see :mod:`inference.passes.recorded_patterns`).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm
+from torch.nn.functional import linear
 
 from inference.passes.one_token_experts import OneTokenExperts, mixture
 from inference.passes.packed_linear import product
-from inference.passes.recording import Call, Grown, Recording, Value, ask
+from inference.passes.recorded_patterns import gates, norms, residuals, rotations, views
+from inference.passes.recorded_values import (
+    comparable,
+    grows,
+    hashable,
+    read_calls,
+    renumbered,
+    with_tensors,
+    written_values,
+)
+from inference.passes.recording import Call, Recording, Value, ask
 
+#: Numbers in a tensor that is compared with others to find those that are there twice.
+_SMALL = 1 << 20
 #: Products and experts by what they are made of: other recordings of a model share them.
 Products = dict[tuple[int, ...], Any]
 
@@ -40,10 +51,13 @@ def shortened(recording: Recording, products: Products, *, copy: bool) -> tuple[
         The recording made short, and the bytes of new copies.
     """
     calls, constants = _folded(recording)
-    for shorten in (_norms, _rotations, _views):
-        calls = _read(shorten(_read(calls, recording.output), recording, constants), recording.output)
+    calls = _once(calls, constants, recording.output)
+    for shorten in (norms, rotations, gates, views):
+        calls = read_calls(
+            shorten(read_calls(calls, recording.output), recording, constants), recording.output
+        )
     maker = _Products(products, copy)
-    calls = _residuals(maker.experts(maker.linears(calls, constants, recording.shapes)), recording)
+    calls = residuals(maker.experts(maker.linears(calls, constants, recording.shapes)), recording)
     used = {number for call in calls for number in call.values()}
     kept = {number: tensor for number, tensor in constants.items() if number in used}
     return replace(recording, calls=calls, constants=kept), maker.copied
@@ -52,7 +66,7 @@ def shortened(recording: Recording, products: Products, *, copy: bool) -> tuple[
 def _folded(recording: Recording) -> tuple[list[Call], dict[int, Tensor]]:
     """Calls without those whose results never change, and these results among the constants."""
     constants = dict(recording.constants)
-    written = _written(recording.calls)
+    written = written_values(recording.calls)
     calls = []
     for call in recording.calls:
         fixed = (
@@ -61,237 +75,45 @@ def _folded(recording: Recording) -> tuple[list[Call], dict[int, Tensor]]:
             and call.function is not ask
             and not call.in_place
             and not written.intersection(call.outputs)
-            and not _grows((call.args, tuple(call.kwargs.values())))
+            and not grows((call.args, tuple(call.kwargs.values())))
         )
         if not fixed:
             calls.append(call)
             continue
-        result = call.function(*_with(call.args, constants), **_with(call.kwargs, constants))
+        result = call.function(*with_tensors(call.args, constants), **with_tensors(call.kwargs, constants))
         made = zip(call.outputs, (result,) if call.alone else result, strict=True)
         constants |= {number: one for number, one in made if number is not None}
     return calls, constants
 
 
-def _written(calls: list[Call]) -> set[int]:
-    """Numbers of values that a later call writes into, also by way of another view of them."""
-    written: set[int] = set()
-    for call in reversed(calls):
-        first = next(call.values(), None)
-        if first is not None and (call.in_place or written.intersection(call.outputs)):
-            written.add(first)
-    return written
-
-
-def _grows(part: Any) -> bool:
-    if isinstance(part, (tuple, list)):
-        return any(_grows(one) for one in part)
-    if isinstance(part, slice):
-        return _grows((part.start, part.stop, part.step))
-    return isinstance(part, Grown)
-
-
-def _with(part: Any, constants: dict[int, Tensor]) -> Any:
-    """Arguments with tensors in the place of their numbers."""
-    if isinstance(part, Value):
-        return constants[part.number]
-    if isinstance(part, (tuple, list)):
-        return type(part)(_with(one, constants) for one in part)
-    if isinstance(part, dict):
-        return {key: _with(one, constants) for key, one in part.items()}
-    if isinstance(part, slice):
-        return slice(*(_with(one, constants) for one in (part.start, part.stop, part.step)))
-    return part
-
-
-def _read(calls: list[Call], output: int) -> list[Call]:
-    """The calls that something comes of."""
-    needed, kept = {output}, []
-    for call in reversed(calls):
-        if call.in_place or call.function is ask or needed.intersection(call.outputs):
-            kept.append(call)
-            needed.update(call.values())
-    return kept[::-1]
-
-
-class _Chains:
-    """Who makes each value, and how often it is read."""
-
-    def __init__(self, calls: list[Call]) -> None:
-        self.made = {call.outputs[0]: call for call in calls if call.alone}
-        self.reads = Counter(number for call in calls for number in call.values())
-
-    def maker(self, part: Any, *names: str, reads: int = 1) -> Call | None:
-        """The call of one of these names that makes a value which is read so often."""
-        if not isinstance(part, Value) or self.reads[part.number] != reads:
-            return None
-        call = self.made.get(part.number)
-        return call if call is not None and call.name in names else None
-
-
-def _norms(calls: list[Call], recording: Recording, constants: dict[int, Tensor]) -> list[Call]:
-    """x * rsqrt(mean(x ** 2) + epsilon), and times a weight, as one call."""
-    chains = _Chains(calls)
-    found: dict[int, tuple[Value, float]] = {}
-    shorter = []
-    for call in calls:
-        if call.name in ("mul", "rmul") and len(call.args) == 2 and call.alone:
-            number = call.outputs[0]
-            assert number is not None
-            plain = _norm_of(call, chains)
-            if plain is not None:
-                found[number] = plain
-                call = replace(call, function=_normed, args=(plain[0], None, plain[1]))
-            else:
-                for one, other in (call.args, call.args[::-1]):
-                    known = found.get(one.number) if isinstance(one, Value) else None
-                    weight = constants.get(other.number) if isinstance(other, Value) else None
-                    if known is not None and weight is not None and weight.dim() == 1:
-                        call = replace(call, function=_normed, args=(known[0], other, known[1]))
-                        break
-        shorter.append(call)
-    return _read(shorter, recording.output)
-
-
-def _norm_of(call: Call, chains: _Chains) -> tuple[Value, float] | None:
-    """What is normed by this product, and the epsilon."""
-    for one, other in (call.args, call.args[::-1]):
-        root = chains.maker(other, "rsqrt")
-        total = chains.maker(root.args[0], "add", "radd") if root else None
-        mean = chains.maker(total.args[0], "mean") if total else None
-        square = chains.maker(mean.args[0], "pow") if mean else None
-        if total is None or mean is None or square is None or not isinstance(one, Value):
-            continue
-        along = (*mean.args[1:], *mean.kwargs.values())
-        if square.args == (one, 2) and along == (-1, True) and isinstance(total.args[1], float):
-            return one, total.args[1]
-    return None
-
-
-def _normed(hidden: Tensor, weight: Tensor | None, epsilon: float) -> Tensor:
-    """Of one row: a dot product and a number of Python cost half of what ``rms_norm`` does."""
-    size = hidden.shape[-1]
-    if hidden.numel() != size:
-        return rms_norm(hidden, (size,), weight, epsilon)
-    row = hidden.view(-1)
-    factor = (float(row.dot(row)) / size + epsilon) ** -0.5
-    return hidden * factor if weight is None else (hidden * weight).mul_(factor)
-
-
-def _rotations(calls: list[Call], recording: Recording, constants: dict[int, Tensor]) -> list[Call]:
-    """x * cos + cat(-x2, x1) * sin as one call, where x1 and x2 are the halves of x."""
-    chains = _Chains(calls)
-    shorter = []
-    for call in calls:
-        turned = _turned(call, chains, recording.shapes) if call.name == "add" and call.alone else None
-        shorter.append(call if turned is None else replace(call, function=_rotated, args=turned, kwargs={}))
-    return shorter
-
-
-def _turned(call: Call, chains: _Chains, shapes: dict[int, tuple[int, ...]]) -> tuple[Value, ...] | None:
-    for one, other in (call.args[:2], call.args[1::-1]):
-        straight, crossed = chains.maker(one, "mul"), chains.maker(other, "mul")
-        joined = chains.maker(crossed.args[0], "cat") if crossed else None
-        if straight is None or crossed is None or joined is None:
-            continue
-        parts = joined.args[0]
-        minus = chains.maker(parts[0], "neg") if len(parts) == 2 else None
-        second = chains.maker(minus.args[0], "getitem") if minus else None
-        first = chains.maker(parts[1], "getitem") if second else None
-        turning, cos = straight.args
-        if first is None or second is None or not isinstance(turning, Value) or not isinstance(cos, Value):
-            continue
-        half = shapes.get(turning.number, (0,))[-1] // 2
-        halves = (..., slice(None, half, None)), (..., slice(half, None, None))
-        if first.args == (turning, halves[0]) and second.args == (turning, halves[1]):
-            return turning, cos, crossed.args[1]
-    return None
-
-
-def _rotated(hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = hidden.chunk(2, -1)
-    return torch.addcmul(hidden * cos, torch.cat([-second, first], -1), sin)
-
-
-def _views(calls: list[Call], recording: Recording, constants: dict[int, Tensor]) -> list[Call]:
-    """Calls that only give another shape to the same numbers in the same order, as one where they follow each
-    other.
-    """
-    shapes, written = recording.shapes, _written(calls)
-    roots: dict[int, int] = {}
-    known: dict[tuple[int, tuple[int, ...]], int] = {}
+def _once(calls: list[Call], constants: dict[int, Tensor], output: int) -> list[Call]:
+    """Calls without those that another layer has made with equal arguments: of a position, mostly."""
+    written = written_values(calls)
+    contents: dict[Any, int] = {}
     same: dict[int, int] = {}
-    shorter = []
+    for number, tensor in constants.items():
+        if 0 < tensor.numel() <= _SMALL and number not in written:
+            content = (
+                tensor.dtype,
+                tensor.shape,
+                bytes(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy()),
+            )
+            same[number] = contents.setdefault(content, number)
+    made: dict[Any, tuple[int | None, ...]] = {}
+    kept = []
     for call in calls:
-        call = _renumbered(call, same)
-        number = call.outputs[0] if call.alone else None
-        first = call.args[0] if call.args else None
-        kept = number is None or number == recording.output
-        if kept or not isinstance(first, Value) or not _reshapes(call, shapes):
-            shorter.append(call)
-            continue
-        assert number is not None
-        root = roots[number] = roots.get(first.number, first.number)
-        shape = shapes[number]
-        if written.intersection((number, root)):
-            shorter.append(call)
-        elif shape == shapes[root] or (root, shape) in known:
-            same[number] = root if shape == shapes[root] else known[root, shape]
+        call = renumbered(call, same)
+        key = (call.function, hashable((call.args, tuple(call.kwargs.items()))))
+        fixed = not call.outputs or call.in_place or call.function is ask or output in call.outputs
+        if fixed or written.intersection((*call.outputs, *call.values())) or not comparable(call.args):
+            kept.append(call)
+        elif key in made:
+            pairs = zip(call.outputs, made[key], strict=True)
+            same |= {one: other for one, other in pairs if one is not None and other is not None}
         else:
-            known[root, shape] = number
-            shorter.append(Call(Tensor.reshape, (Value(root), shape), {}, call.outputs, True))
-    return shorter
-
-
-def _reshapes(call: Call, shapes: dict[int, tuple[int, ...]]) -> bool:
-    """Whether all numbers stay in their order, and the shape does not grow with the text."""
-    if call.kwargs or call.outputs[0] not in shapes or [*call.values()] != [call.args[0].number]:
-        return False
-    if call.args[0].number not in shapes:
-        return False
-    if call.name in ("view", "reshape", "unsqueeze", "squeeze", "flatten", "contiguous"):
-        return all(not isinstance(part, torch.dtype) for part in call.args)
-    if call.name != "transpose":
-        return False
-    shape = shapes[call.args[0].number]
-    first, last = sorted(axis % len(shape) for axis in call.args[1:])
-    return sum(size > 1 for size in shape[first : last + 1]) < 2
-
-
-def _renumbered(call: Call, same: dict[int, int]) -> Call:
-    """With values that are the same as others replaced by those."""
-    return replace(call, args=_other(call.args, same), kwargs=_other(call.kwargs, same))
-
-
-def _other(part: Any, same: dict[int, int]) -> Any:
-    if isinstance(part, Value):
-        return Value(same.get(part.number, part.number))
-    if isinstance(part, (tuple, list)):
-        return type(part)(_other(one, same) for one in part)
-    if isinstance(part, dict):
-        return {key: _other(one, same) for key, one in part.items()}
-    if isinstance(part, slice):
-        return slice(*(_other(one, same) for one in (part.start, part.stop, part.step)))
-    return part
-
-
-def _residuals(calls: list[Call], recording: Recording) -> list[Call]:
-    """Products that add what they are added to."""
-    chains, shapes = _Chains(calls), recording.shapes
-    shorter = []
-    for call in calls:
-        if call.name in ("add", "radd") and len(call.args) == 2 and not call.kwargs and not call.in_place:
-            for one, other in (call.args, call.args[::-1]):
-                made = chains.maker(one, "packed")
-                fits = (
-                    made is not None
-                    and isinstance(other, Value)
-                    and shapes.get(one.number) == shapes.get(other.number)
-                )
-                if made is not None and fits and len(made.args) == 1:
-                    call = replace(call, function=made.function, args=(*made.args, other))
-                    break
-        shorter.append(call)
-    return _read(shorter, recording.output)
+            made[key] = call.outputs
+            kept.append(call)
+    return kept
 
 
 class _Products:
