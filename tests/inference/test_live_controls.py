@@ -200,6 +200,24 @@ class TestAttention:
         again = tokens(run(session, generating(prompt=PROMPT, max_new_tokens=20)))
         assert [token.id for token in again] == [token.id for token in plain]
 
+    def test_what_was_written_while_controls_changed_is_read_again_to_go_on(
+        self, session: Session, run: Run, generating: Generating, llama: LoadedModel
+    ) -> None:
+        handle, events = start(session, generating(prompt=PROMPT, max_new_tokens=20))
+        written = next_tokens(events, 4)
+        handle.controls = replace(handle.controls, attention=(self.CONTROL,))
+        written += next_tokens(events, 8)
+        events.close()
+        going_on = {"prompt": PROMPT, "reply_ids": tuple(token.id for token in written), "max_new_tokens": 5}
+        fresh = Session()
+        fresh.use(llama)
+        for attention in ((), (self.CONTROL,)):
+            reused = tokens(run(session, generating(**going_on, attention=attention)))
+            expected = tokens(run(fresh, generating(**going_on, attention=attention)))
+            assert [token.raw_logprob for token in reused] == pytest.approx(
+                [token.raw_logprob for token in expected], abs=1e-4
+            )
+
     def test_a_model_without_attention_says_so_in_mid_reply_too(
         self,
         families: dict[str, PreTrainedModel],

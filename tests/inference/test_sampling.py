@@ -88,6 +88,9 @@ class TestByHand:
         kept = distribution(probabilities(0.5, 0.3, 0.15, 0.05), min_p=0.2)
         assert kept.tolist() == pytest.approx([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95, 0])
 
+    def test_min_p_of_one_keeps_the_likeliest(self) -> None:
+        assert distribution(probabilities(0.5, 0.3, 0.2), min_p=1.0).tolist() == [1.0, 0.0, 0.0]
+
     def test_repetition_penalty_divides_positive_and_multiplies_negative_logits(self) -> None:
         expected = torch.tensor([1.0, -2.0, 2.0]).softmax(0)
         got = distribution(torch.tensor([2.0, -1.0, 2.0]), read=[0], written=[1], repetition_penalty=2.0)

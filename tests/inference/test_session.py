@@ -174,7 +174,9 @@ class TestFailures:
         assert "a defect" in failed.message
         assert "Traceback" in failed.details
         forward_pass.mend()
-        assert text_of(run(session, generating(prompt=PROMPT))) == expected
+        events = run(session, generating(prompt=PROMPT))
+        assert next(event for event in events if isinstance(event, Started)).reused_tokens == 0
+        assert text_of(events) == expected
 
     def test_a_request_that_nobody_handles(self, session: Session, run: Run) -> None:
         assert failure(run(session, Request(run_id=1))).kind == "internal"
