@@ -175,7 +175,10 @@ def encode_own(sample: OwnSample, tokenizer: Tokenizer) -> Piece | None:
     weights = [0.0] * (len(ids) - 1)
     ids += words
     # The weight at a token is that of predicting the next one.
-    weights += [OWN_LOOP_WEIGHT if mark else 0.0 for mark in first_of_each_loop(marks)] + [0.0]
+    # Only beginnings of words: punished within one, the model escapes into stray bytes (see the model card).
+    begins = [str(tokenizer.id_to_token(token)).startswith(("Ġ", "Ċ")) for token in words]
+    avoided = [mark and word for mark, word in zip(first_of_each_loop(marks), begins, strict=True)]
+    weights += [OWN_LOOP_WEIGHT if each else 0.0 for each in avoided] + [0.0]
     return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
 
 
