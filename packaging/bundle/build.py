@@ -123,8 +123,8 @@ def make_archives() -> None:
             version=version,
             date=date.today().isoformat(),
         )
-        debian.make_tars(root, DIST / f"model-loupe-{version}-{variant}-linux-x86_64")
         debian.make_deb(root, DIST / f"model-loupe_{version}_{variant}_amd64.deb", version=version)
+        debian.make_tars(root, DIST / f"model-loupe-{version}-{variant}-linux-x86_64")
 
 
 def report() -> None:

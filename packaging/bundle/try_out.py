@@ -139,8 +139,10 @@ def unchanged_by_use(trial: Trial) -> None:
 
 def remove(trial: Trial) -> None:
     """Uninstall; what the user made stays."""
+    history = trial.home / ".local/share/model-loupe/history.sqlite3"
+    there = history.exists()  # with --only nothing may have been said
     trial.remove()
-    assert (trial.home / ".local/share/model-loupe/history.sqlite3").exists()
+    assert history.exists() == there, "the user's conversations are gone"
 
 
 STEPS: tuple[Callable[[Trial], None], ...] = (
