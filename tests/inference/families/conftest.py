@@ -582,16 +582,18 @@ mechanism, and those of writing, probabilities, steering, lens and attention map
 transformers adds later is loaded by default; the few families that need a word of their own are listed in
 `inference/models/exceptions.py`, with the reason for each.
 
-Speed: single tokens on a CPU are read by what the model's own forward was seen to call
-(`inference/passes/recording.py`), in 57 of these 61 families; Llama 4, Gemma 3n, JetMoE and RWKV are left
-to transformers. Measured on 2026-11-23 on 2 cores, random weights of bfloat16, 8 layers of 512, against a
-Llama that reads as many weights in the same run (`python -m inference bench families --rounds 3
---new-tokens 32`, in two halves; Llama 105 tokens/s): Bloom 1.06, OPT 1.02, GPT-2 1.01, Qwen 2 1.00, Phi 3
-0.99, MPT 0.96, Cohere 0.95, StableLM 0.95, Granite 0.95, Phi 0.95, Qwen 3 0.95, OLMo 2 0.94, GLM 0.93,
-Mistral 0.93, GPT-NeoX 0.93, Falcon 0.91, GPT-J 0.90, Gemma 2 0.88, Gemma 3 0.87, Mixtral (by active
-weights) 0.86, LFM 2 0.82, Mamba 0.73 (by the token, at fewer weights, 0.97 and 0.96). On an H200 in
-bfloat16 (16 layers of 2048, captured, Llama 1,360 tokens/s): Mistral 1.00, Qwen 3 0.99, Phi 3 0.96, Gemma 2
-0.92; layers that are not fused: Cohere 0.37, GPT-NeoX 0.37, Mixtral 0.31.
+Speed: single tokens on a CPU are read without transformers' layers in 57 of these 61 families: four built
+like Llama by `inference/passes/cpu_step.py`, the others by what the model's own forward was seen to call
+(`inference/passes/recording.py`); Llama 4, Gemma 3n, JetMoE and RWKV are left to transformers. Measured on
+2026-11-23 on 2 cores, random weights of bfloat16, 8 layers of 512, against a Llama that reads as many
+weights in the same run (`python -m inference bench families --rounds 3 --new-tokens 32`, in two halves;
+Llama 105 tokens/s): Bloom 1.06, OPT 1.02, GPT-2 1.01, Qwen 2 1.00, Phi 3 0.99, MPT 0.96, Cohere 0.95,
+StableLM 0.95, Granite 0.95, Phi 0.95, Qwen 3 0.95, OLMo 2 0.94, GLM 0.93, Mistral 0.93, GPT-NeoX 0.93,
+Falcon 0.91, GPT-J 0.90, Gemma 2 0.88, Gemma 3 0.87, Mixtral (by active weights) 0.86, LFM 2 0.82, Mamba
+0.73 (by the token, at fewer weights, 0.97 and 0.96). On an H200 in bfloat16 (16 layers of 2048, captured,
+one round, Llama 1,360 tokens/s; `--device cuda --width 2048 --layers 16 --new-tokens 128 --bare-tokens 6
+--rounds 1`): Mistral 1.00, Qwen 3 0.99, Phi 3 0.96, Gemma 2 0.92; layers that are not fused: Cohere 0.37,
+GPT-NeoX 0.37 (fewer weights: 0.47 by the token), Mixtral 0.31.
 
 ✓ works, – not available (the app says why, as below), ! known fault, ✗ fails.
 
