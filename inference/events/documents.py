@@ -213,8 +213,10 @@ class AnswerQuality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryOpened(Event):
-    """What a library holds. ``outdated`` counts documents that an earlier version of the app read: they can be
-    searched, and are read again when the library is brought up to date.
+    """What a library holds.
+
+    ``outdated`` counts documents that an earlier version of the app read: they can be searched, and are
+    read again when the library is brought up to date.
     """
 
     event: ClassVar[str] = "library"
