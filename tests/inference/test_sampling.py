@@ -114,7 +114,7 @@ CONTROLS = {
     "min_p": st.floats(0.001, 0.9),
     "repetition_penalty": st.floats(0.5, 2.0),
     "logit_bias": st.lists(
-        st.tuples(st.integers(0, 299), st.floats(-20, 20)), max_size=4, unique_by=lambda pair: pair[0]
+        st.tuples(st.integers(1, 299), st.floats(-20, 20)), max_size=4, unique_by=lambda pair: pair[0]
     ).map(tuple),
 }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -56,6 +58,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "gpt_oss": WINDOW | EXPERTS,  # sinks, biased and transposed experts
 }  # fmt: skip
+READ_THEIR_MASK = ("opt", "mamba", "lfm2")  # before transformers 5.23
 IDS = [3 + 7 * place % 89 for place in range(40)]
 
 
@@ -89,12 +92,17 @@ def read_one_by_one(forward: Forward, first: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_are_those_of_the_model(family: str, as_loaded: Callable[..., LoadedModel]) -> None:
+def test_logits_are_those_of_the_model(
+    family: str, as_loaded: Callable[..., LoadedModel], caplog: pytest.LogCaptureFixture
+) -> None:
     model = built(family)
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([IDS])).logits[0, 3:]
     forward = Forward(as_loaded(model))
     step = forward.step
+    if step is None and family in READ_THEIR_MASK and Version(transformers.__version__) < Version("5.23"):
+        assert "__bool__ looks into a tensor" in caplog.text
+        pytest.skip("this transformers decides by the values of the padding mask")
     assert isinstance(step, RecordedStep)
     found = read_one_by_one(forward)
     assert step.right, step.reason
