@@ -62,7 +62,7 @@ FROM_5_23 = (
     "opt",
     "mamba",
     "lfm2",
-)  # transformers 5.17 looks at the mask's values, or keeps states elsewhere
+)  # 5.17 looks at the mask's values, or keeps states elsewhere
 IDS = [3 + 7 * place % 89 for place in range(40)]
 
 
