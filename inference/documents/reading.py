@@ -92,12 +92,19 @@ class DocumentReader:
             return self._pipe
         self.close()
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         # Address space is more than memory: libraries and threads map a lot that they never touch.
-        self._process = context.Process(target=serve, args=(theirs, 2 * self.limits.memory), daemon=True)
-        self._process.start()
-        theirs.close()
-        return self._pipe
+        process = context.Process(target=serve, args=(theirs, 2 * self.limits.memory), daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            ours.close()
+            message = f"No process could be started to read the file: {error.strerror}."
+            raise UnreadableDocument("crashed", message) from error
+        finally:
+            theirs.close()
+        self._process, self._pipe = process, ours
+        return ours
 
     def _receive(
         self, pipe: Connection, seconds: float, cancelled: Callable[[], bool]

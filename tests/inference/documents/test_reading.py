@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -60,6 +61,21 @@ def test_a_file_that_kills_the_reader_is_refused_and_the_next_one_is_read(
         list(steps)
     assert refused.value.reason == "crashed"
     assert list(reader.read(prose_pdf("short.pdf", ["Fine."])))
+
+
+def test_a_reader_that_cannot_start_is_told_and_the_next_file_is_read(
+    reader: DocumentReader, prose_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(process: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    file = prose_pdf("plain.pdf", ["Fine."])
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+        with pytest.raises(UnreadableDocument, match="Resource temporarily unavailable"):
+            list(reader.read(file))
+        reader.close()
+    assert list(reader.read(file))
 
 
 def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
