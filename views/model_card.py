@@ -114,6 +114,13 @@ class ModelCard(QWidget):
             box.setToolTip(tip)
             for value, text in items.items():
                 box.addItem(text, value)
+        for box in (
+            self.quantization,
+            self.device,
+            self.stretch,
+        ):  # as narrow as the card, not as their words
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(12)
         self.stretch.setObjectName("ropeScaling")
         self.stretch.setAccessibleName("Stretched context")
         self.stretch.setToolTip(
@@ -293,6 +300,7 @@ class ModelCard(QWidget):
             row, column = divmod(number, beside)
             label = Ink(title, self._theme, tone="muted", size=CAPTION)
             value = QLabel(fact)
+            value.setWordWrap(True)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setAccessibleName(f"{title}: {fact}")
             value.setToolTip(fact)

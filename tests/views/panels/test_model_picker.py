@@ -32,7 +32,7 @@ from inference.events import (
 from views.model_picker import ModelPicker
 from views.models.faults import Fault
 from views.models.model_choice import Download, LoadChoice, ModelChoiceModel
-from views.panel_parts import Ink
+from views.panel_parts import Ink, ScrollPage
 from views.theme import Theme
 
 BUILTIN = ModelEntry(source="builtin", name="Small", origin="builtin", size=54_000_000)
@@ -330,3 +330,15 @@ def test_the_card_says_why_replies_are_not_decoded_the_fast_way(
 
 def words_of_inks(picker: ModelPicker) -> str:
     return "\n".join(ink.text() for ink in picker.card.findChildren(Ink))
+
+
+def test_the_card_stays_as_narrow_as_a_small_window_needs_whatever_its_words(
+    picker: ModelPicker, model: ModelChoiceModel, qtbot: QtBot
+) -> None:
+    picker.list.view.setCurrentIndex(model.index(1))
+    licensed = replace(INFO, licence="cc-by-sa-4.0 and many others " * 3)
+    model.set_inspection(replace(inspected(), info=licensed))
+    qtbot.waitUntil(lambda: "cc-by-sa" in words(picker))
+    page = picker.card.findChild(ScrollPage)
+    assert page is not None
+    assert page.widget().minimumSizeHint().width() <= 400
