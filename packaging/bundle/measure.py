@@ -143,10 +143,13 @@ def _started(command: list[str], environment: dict[str, str], log: Path) -> subp
 def _measured(trial: Trial, start: Starter, name: str) -> Start:
     """One start on a profile of its own, a question, a pause, the end."""
     profile = trial.scratch / name
+    began = time.monotonic()
     process = start(["--profile", str(profile)], trial.results / f"{name}.log")
     try:
         log = profile / "logs" / "trail.log"
         painted = _said(log, r"Painted ([\d.]+) s")
+        waited = time.monotonic() - began
+        assert painted <= waited + 0.02, f"it says {painted} s and was painted within {waited:.2f} s"
         ready = _said(log, r"Model loaded ([\d.]+) s")
         time.sleep(1)
         type_message(_QUESTION)
