@@ -291,6 +291,7 @@ class ModelCard(QWidget):
         while (item := self._facts.takeAt(0)) is not None:
             widget = item.widget()
             if widget is not None:
+                widget.hide()  # it is deleted when this loop of events gets to it; the next ones lie there
                 widget.deleteLater()
         if info is None:
             return

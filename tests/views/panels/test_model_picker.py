@@ -342,3 +342,13 @@ def test_the_card_stays_as_narrow_as_a_small_window_needs_whatever_its_words(
     page = picker.card.findChild(ScrollPage)
     assert page is not None
     assert page.widget().minimumSizeHint().width() <= 400
+
+
+def test_facts_that_were_shown_before_do_not_stay_behind_the_new_ones(
+    picker: ModelPicker, model: ModelChoiceModel
+) -> None:
+    model.set_choice(LoadChoice(model="/cache/llama"))
+    for _ in range(2):  # without a turn of the loop of events, as inside of a menu or a drag
+        model.set_inspection(inspected())
+    titles = [ink.text() for ink in picker.card.findChildren(Ink) if not ink.isHidden()]
+    assert titles.count("Architecture") == 1
