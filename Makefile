@@ -1,6 +1,6 @@
 # make run    sets everything up and opens the window
 # make test   sets everything up and runs every check and test
-# make package        builds the bundle, a .deb and a .tar.gz into dist/
+# make package        builds the bundle, a .deb, a .tar.xz and a .tar.gz into dist/
 # make package-test   installs, starts, tours and removes what was built
 .PHONY: run test check lint types contracts tests tour package package-test clean
 .DEFAULT_GOAL := run
