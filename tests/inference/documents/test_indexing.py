@@ -482,3 +482,31 @@ def test_the_index_of_a_large_library_is_read_into_memory_and_leaves_what_is_fou
     best = [one.score for one in store.nearest(vectors[0], 5, exact=True)]
     assert best == pytest.approx(sorted(vectors @ vectors[0], reverse=True)[:5], abs=1e-5)
     assert [one.score for one in store.nearest(vectors[0], 5)] == pytest.approx(best, abs=1e-5)
+
+
+def test_a_large_library_looks_up_the_neighbours_of_a_passage_by_an_index_of_its_documents(
+    tmp_path: Path, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("inference.documents.store.ANN_FROM", 256)
+    store = PassageStore(str(tmp_path / "store"), 8)
+    vectors = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    for document, first in (("d0", 0), ("d1", 150)):
+        records = [
+            Record(
+                page=1 + place // 5, start=10 * (place % 5), end=10 * (place % 5) + 9,
+                text=f"{document} {place}",
+                heading="", label="", unit="page", terms="a", places=b"",
+            )
+            for place in range(150)
+        ]  # fmt: skip
+        store.add(document, records, vectors[first : first + 150])
+    wanted = {("d0", 2, 10), ("d1", 30, 40)}
+    before = store.around(wanted, 10)
+    store.tidy_here()
+    assert "document_idx" in store.indices()
+    assert store.around(wanted, 10) == before
+    assert [one.text for one in before] == ["d0 5", "d0 6", "d0 7", "d1 148", "d1 149"]
+    store.delete(["d0"])
+    assert [one.text for one in store.around(wanted, 10)] == ["d1 148", "d1 149"]
+    store.add("d2", [replace(records[0], text="new")], vectors[:1])
+    assert [one.text for one in store.around({("d2", 1, 0)}, 5)] == ["new"], "not yet in the index"
