@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -27,6 +27,8 @@ from views.library_parts import DeletedLibraryBar, EmbedderRow, embedder_words
 from views.models.library import LibraryModel
 from views.panel_parts import Ink, tool_button
 from views.theme import CAPTION, GRID, Theme
+
+_NAME = 8  # letters of a file's name that are seen before its pages are
 
 
 class LibraryPanel(QWidget):
@@ -180,12 +182,32 @@ class _FileTable(QTableView):
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for section, widest in ((1, "Pages"), (2, "unknown format")):  # never at the cost of the names
-            header.setSectionResizeMode(section, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(section, self.fontMetrics().horizontalAdvance(widest) + 5 * GRID)
+        header.setMinimumSectionSize(2 * GRID)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Fixed)
         keys = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self)
         keys.setContext(Qt.ShortcutContext.WidgetShortcut)
         keys.activated.connect(self.remove_selected)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self._fit()
+
+    def _fit(self) -> None:
+        """Heads are never cut: pages make room for the names first, then the state's longest words do."""
+        header, text = self.horizontalHeader(), self.fontMetrics()
+        name, pages, state = (header.sectionSizeHint(section) for section in range(3))
+        longest = max(state, text.horizontalAdvance("unknown format") + 5 * GRID)
+        room = self.viewport().width()
+        names = max(name, text.horizontalAdvance("m" * _NAME))
+        self.setColumnHidden(1, room < names + pages + longest)
+        header.resizeSection(1, pages)
+        header.resizeSection(2, max(state, min(longest, room - name)))
 
     def selected(self) -> list[DocumentEntry]:
         """The selected documents."""

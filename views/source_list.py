@@ -10,11 +10,14 @@ from PySide6.QtWidgets import QFrame, QListView, QStyle, QStyledItemDelegate, QS
 
 from inference.events import Source
 from views.document_intents import DocumentIntents
+from views.models.answers import SentenceInfluence
 from views.models.sources import SourceRow, SourcesModel, place_words
+from views.paint import diverging
 from views.theme import BODY, CAPTION, GRID, Theme
 
 _LINES = 2  # of a passage
 _LEFT = 34
+_BAR = 49  # px: of a sentence's influence
 
 
 class SourceList(QListView):
@@ -30,7 +33,6 @@ class SourceList(QListView):
         self.setModel(model)
         self.setItemDelegate(_SourceDelegate(theme, self))
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setUniformItemSizes(True)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMouseTracking(True)
@@ -50,6 +52,8 @@ class _SourceDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         line = QFontMetrics(self._theme.font(CAPTION)).lineSpacing()
+        if cast("SourceRow", index.data(SourcesModel.row_role)).sentence is not None:
+            return QSize(120, line + GRID)
         return QSize(120, QFontMetrics(self._theme.font(BODY)).lineSpacing() + _LINES * line + 4 * GRID)
 
     def paint(
@@ -62,6 +66,10 @@ class _SourceDelegate(QStyledItemDelegate):
             painter.fillRect(rect, self._theme.color("selection"))
         elif state & QStyle.StateFlag.State_MouseOver:
             painter.fillRect(rect, self._theme.color("hover"))
+        if row.sentence is not None:
+            self._sentence(painter, rect.adjusted(_LEFT, 0, -3 * GRID, 0), row.sentence)
+            painter.restore()
+            return
         self._number(painter, rect, row, index.row())
         inner = rect.adjusted(_LEFT, 2 * GRID - 2, -3 * GRID, -2 * GRID)
         self._place(painter, inner, row)
@@ -94,6 +102,31 @@ class _SourceDelegate(QStyledItemDelegate):
         )
         painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, words)
 
+    def _sentence(self, painter: QPainter, rect: QRect, sentence: SentenceInfluence) -> None:
+        """Its influence in nats, a bar on the scale of the strongest one, and its words."""
+        mono, font = self._theme.mono(CAPTION), self._theme.font(CAPTION)
+        wide = QFontMetrics(mono).horizontalAdvance("+00.00")
+        painter.setFont(mono)
+        painter.setPen(self._theme.color("text"))
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QRect(rect.left(), rect.top(), wide, rect.height()), right, f"{sentence.nats:+.2f}")
+        track = QRect(rect.left() + wide + 2 * GRID, rect.center().y() - 3, _BAR, 7)
+        painter.fillRect(track, self._theme.color("hover"))
+        tint = diverging(sentence.share, self._theme.colors.window, self._theme.colors.text)
+        half = _BAR // 2
+        length = round(abs(sentence.share) * half)
+        left = track.left() + half - (length if sentence.share < 0 else 0)
+        painter.fillRect(QRect(left, track.top(), length, track.height()), tint.underline)
+        painter.fillRect(
+            QRect(track.left() + half, track.top() - 1, 1, track.height() + 2), self._theme.color("faint")
+        )
+        words = QRect(track.right() + 2 * GRID, rect.top(), 0, rect.height())
+        words.setRight(rect.right())
+        painter.setFont(font)
+        painter.setPen(self._theme.color("muted"))
+        fitted = QFontMetrics(font).elidedText(sentence.text, Qt.TextElideMode.ElideRight, words.width())
+        painter.drawText(words, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, fitted)
+
     def _snippet(self, painter: QPainter, rect: QRect, row: SourceRow) -> None:
         font = self._theme.font(CAPTION)
         metrics = QFontMetrics(font)
@@ -116,7 +149,7 @@ def _right_words(row: SourceRow) -> str:
     if row.influence is not None:
         flag = "cited, no influence" if row.source.cited and row.influence.weak else ""
         cited = flag or ("cited" if row.source.cited else "")
-        return f"{cited}  {row.influence.nats:+.2f} nats".strip()
+        return f"{cited}  rank {row.influence.rank}  {row.influence.nats:+.2f} nats".strip()
     if row.source.cited:
         return f"cited  {row.source.score:.3f}"
     return f"{row.source.score:.3f}"

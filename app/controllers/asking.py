@@ -190,16 +190,22 @@ class AskingController(QObject):
             self._sources.show_rows("", ())
             return
         influences = dict(turn.influences)
-        rows = [
-            SourceRow(source=source, kind="read", influence=influences.get(source.number))
-            for source in turn.sources
-        ]
+        rows: list[SourceRow] = []
+        for source in turn.sources:
+            influence = influences.get(source.number)
+            rows.append(SourceRow(source=source, kind="read", influence=influence))
+            if influence is not None:
+                rows += [
+                    SourceRow(source=source, kind="sentence", sentence=one) for one in influence.sentences
+                ]
         kind: SourceKind = "left-out" if turn.sources else "hit"
         rows += [SourceRow(source=source, kind=kind) for source in turn.left_out]
         count = len(turn.sources)
         title = f"{count} passage{'' if count == 1 else 's'} read by the model"
         if turn.left_out:
             title += f", {len(turn.left_out)} more found"
+        if influences:
+            title += ". Nats: how much likelier each made the answer; rank: its place in the search"
         self._sources.show_rows(title if turn.sources else "The nearest passages", rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Slot
 
@@ -21,11 +20,13 @@ from inference.events import (
     Source,
 )
 from inference.running import RunHandle, new_run_id
-from views.models.answers import AnswersModel, Influence
+from views.models.answers import AnswersModel, Influence, SentenceInfluence, Turn
 from views.models.model_choice import ModelChoiceModel
 
 #: A source with less than this share of the strongest one's influence has next to none.
 _WEAK = 0.05
+#: Nor has one that makes the whole answer less than 5 % more likely, even where it is the only one.
+_LEAST = 0.05
 
 
 class InfluenceController(QObject):
@@ -99,39 +100,45 @@ class InfluenceController(QObject):
     def _show(self, explanation: Explanation) -> None:
         last = self._answers.last
         if last is not None and explanation.complete:
-            self._answers.update(influences=influences(explanation, self._context, last.sources))
+            self._answers.update(influences=influences(explanation, self._context, last))
             self._asking.show_last()
 
 
-def influences(
-    explanation: Explanation, context: str, sources: Sequence[Source]
-) -> tuple[tuple[int, Influence], ...]:
-    """What each source did, by its number.
+def influences(explanation: Explanation, context: str, turn: Turn) -> tuple[tuple[int, Influence], ...]:
+    """What each source of a turn did, by its number.
 
     Args:
         explanation: Of the whole answer, by sentences of the prompt.
         context: The exact text that its segments are offsets into.
-        sources: What the model read, in the order in which it stands there.
+        turn: Its sources are what the model read, in the order in which it stands there.
     """
-    sums: list[tuple[Source, float, str, float]] = []
+    scores: dict[int, list[tuple[str, float]]] = {}
     at = 0
-    for source in sources:
-        start, end = _place(source, context, at)
-        at = end
-        own = [
-            (score, segment.text)
+    for source in turn.sources:
+        start, at = _place(source, context, at)
+        scores[source.number] = [
+            (" ".join(segment.text.split()), score)
             for segment, score in zip(explanation.segments, explanation.scores[0], strict=True)
-            if score is not None and start <= segment.start < end
+            if score is not None and start <= segment.start < at
         ]
-        best, text = max(own, default=(0.0, ""))
-        sums.append((source, sum(score for score, _ in own), " ".join(text.split()), best))
-    most = max((nats for _, nats, _, _ in sums), default=0.0)
+    sums = {number: sum(nats for _, nats in own) for number, own in scores.items()}
+    largest = max((abs(nats) for own in scores.values() for _, nats in own), default=0.0)
+    least = max(_WEAK * max(sums.values(), default=0.0), _LEAST)
+    found = [*turn.sources, *turn.left_out]
     return tuple(
         (
             source.number,
-            Influence(nats=nats, sentence=text, sentence_nats=best, weak=nats <= _WEAK * max(most, 0.0)),
+            Influence(
+                nats=sums[source.number],
+                sentences=tuple(
+                    SentenceInfluence(text=text, nats=nats, share=nats / largest if largest else 0.0)
+                    for text, nats in scores[source.number]
+                ),
+                rank=1 + sum(other.score > source.score for other in found),
+                weak=sums[source.number] <= least,
+            ),
         )
-        for source, nats, text, best in sums
+        for source in turn.sources
     )
 
 

@@ -617,7 +617,15 @@ def test_what_carried_an_answer_is_summed_up_by_source(
     qtbot.mouseClick(child(app, "explainAnswerButton"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: app.models.sources.rows[0].influence is not None)
     influence = app.models.sources.rows[0].influence
-    assert (influence.nats, influence.sentence, influence.weak) == (2.5, "A ticket costs 6 crowns.", False)
+    assert (influence.nats, influence.rank, influence.weak) == (2.5, 1, False)
+    told = [row.sentence for row in app.models.sources.rows if row.sentence is not None]
+    assert [(one.text, one.nats, one.share) for one in told] == [
+        ("Open evenings.", 0.5, 0.25),
+        ("A ticket costs 6 crowns.", 2.0, 1.0),
+    ]
+    assert [row.kind for row in app.models.sources.rows] == ["read", "sentence", "sentence", "left-out"]
+    heard = app.models.sources.index(2).data(Qt.ItemDataRole.AccessibleTextRole)
+    assert heard == "A ticket costs 6 crowns.: +2.00 nats"
     assert fake_session.of(ExplainRequest)[0].reply_text == "It costs 6 crowns [1]. It is fun."
 
 
@@ -631,6 +639,36 @@ def test_a_citation_without_influence_is_flagged(
     qtbot.mouseClick(child(app, "explainAnswerButton"), Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: app.models.sources.rows[0].influence is not None)
     assert app.models.sources.rows[0].influence.weak
+    heard = app.models.sources.index(0).data(Qt.ItemDataRole.AccessibleTextRole)
+    assert heard.startswith("Cited without influence.")
+
+
+def test_the_only_source_is_flagged_where_the_answer_does_not_rest_on_it(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any
+) -> None:
+    fake_session.script[ExplainRequest] = explained(5.0, 0.01, 0.02)
+    app = start()
+    fill(app, qtbot)
+    ask(app, qtbot, "What does a ticket cost?")
+    qtbot.mouseClick(child(app, "explainAnswerButton"), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: app.models.sources.rows[0].influence is not None)
+    assert app.models.sources.rows[0].influence.weak
+
+
+@pytest.mark.parametrize("width", [160, 200, 260, 400])
+def test_no_head_of_the_list_of_documents_is_cut(
+    start: Start, shelf: Shelf, fake_session: Any, qtbot: Any, width: int
+) -> None:
+    app = start()
+    fill(app, qtbot)
+    table = child(app, "fileTable")
+    table.resize(width, 200)
+    header = table.horizontalHeader()
+    seen = [section for section in range(3) if not header.isSectionHidden(section)]
+    assert {0, 2} <= set(seen)
+    qtbot.waitUntil(
+        lambda: all(header.sectionSize(section) >= header.sectionSizeHint(section) for section in seen)
+    )
 
 
 def test_documents_are_taken_out_of_the_library(

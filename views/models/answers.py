@@ -27,16 +27,31 @@ class Unsure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Influence:
-    """What a source did for an answer: the sum over its sentences, and the strongest one of them, in nats.
+class SentenceInfluence:
+    """What a sentence of a source did for an answer, in nats; ``share``: of the strongest one, -1 to 1."""
 
-    ``weak``: hardly anything beside what the other sources did.
+    text: str
+    nats: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Influence:
+    """What a source did for an answer: the sum over its sentences, in nats, and each of them as they stand.
+
+    ``rank``: the place that the search gave the source. ``weak``: hardly anything, by itself or beside what
+    the other sources did.
     """
 
     nats: float
-    sentence: str
-    sentence_nats: float
+    sentences: tuple[SentenceInfluence, ...]
+    rank: int
     weak: bool
+
+    @property
+    def strongest(self) -> SentenceInfluence | None:
+        """The sentence that did most for the answer."""
+        return max(self.sentences, key=lambda one: one.nats, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

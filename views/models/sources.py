@@ -10,10 +10,10 @@ from typing import Any, Literal
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from inference.events import Source
-from views.models.answers import Influence
+from views.models.answers import Influence, SentenceInfluence
 
-#: A hit of a search; read by the model for its answer; left out of the prompt for want of room.
-SourceKind = Literal["hit", "read", "left-out"]
+#: A hit of a search; read by the model for its answer; a sentence of what was read; left out of the prompt.
+SourceKind = Literal["hit", "read", "sentence", "left-out"]
 _Index = QModelIndex | QPersistentModelIndex
 _NO_INDEX = QModelIndex()
 
@@ -25,6 +25,7 @@ class SourceRow:
     source: Source
     kind: SourceKind
     influence: Influence | None = None
+    sentence: SentenceInfluence | None = None
 
 
 def place_words(source: Source) -> str:
@@ -73,8 +74,12 @@ class SourcesModel(QAbstractListModel):
         row = self._rows[index.row()]
         if role == self.row_role:
             return row
+        if row.sentence is not None and role != self.row_role:
+            return _sentence_words(row.sentence, role)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            return f"{place_words(row.source)}: {row.source.marked or row.source.text}"
+            words = f"{place_words(row.source)}: {row.source.marked or row.source.text}"
+            flag = row.source.cited and row.influence is not None and row.influence.weak
+            return f"Cited without influence. {words}" if flag else words
         if role == Qt.ItemDataRole.ToolTipRole:
             return _why_here(row.source) + _what_it_did(row.influence)
         return None
@@ -94,4 +99,12 @@ def _what_it_did(influence: Influence | None) -> str:
     if influence is None:
         return ""
     words = f"\nInfluence on the answer: {influence.nats:+.2f} nats, the sum over its sentences"
-    return f"{words}; the strongest ({influence.sentence_nats:+.2f}): {influence.sentence}"
+    best = influence.strongest
+    return words if best is None else f"{words}; the strongest ({best.nats:+.2f}): {best.text}"
+
+
+def _sentence_words(sentence: SentenceInfluence, role: int) -> str | None:
+    words = f"{sentence.text}: {sentence.nats:+.2f} nats"
+    if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+        return words
+    return words if role == Qt.ItemDataRole.ToolTipRole else None
