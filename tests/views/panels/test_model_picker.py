@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from PySide6.QtWidgets import (
     QComboBox,
     QLabel,
@@ -28,6 +28,7 @@ from inference.events import (
     ModelInspected,
     ModelLoaded,
     Progress,
+    SingleTokens,
 )
 from views.model_picker import ModelPicker
 from views.models.faults import Fault
@@ -328,6 +329,16 @@ def test_the_card_says_why_replies_are_not_decoded_the_fast_way(
     assert "not captured: the model slides its window." in words_of_inks(picker)
 
 
+def test_the_card_says_how_single_tokens_are_read(picker: ModelPicker, model: ModelChoiceModel) -> None:
+    model.set_loaded(replace(loaded(), single_tokens=SingleTokens(by="recorded")))
+    assert "Single tokens: recorded from the model's own code." in words_of_inks(picker)
+    assert model.set_single_tokens(SingleTokens(by="recorded")) == ""
+    slower = SingleTokens(by="transformers", reason="no memory for it")
+    assert model.set_single_tokens(slower) == "no memory for it"
+    assert "Single tokens: transformers' own steps, because: no memory for it." in words_of_inks(picker)
+    assert model.set_single_tokens(slower) == ""  # told once
+
+
 def words_of_inks(picker: ModelPicker) -> str:
     return "\n".join(ink.text() for ink in picker.card.findChildren(Ink))
 
@@ -348,7 +359,7 @@ def test_facts_that_were_shown_before_do_not_stay_behind_the_new_ones(
     picker: ModelPicker, model: ModelChoiceModel
 ) -> None:
     model.set_choice(LoadChoice(model="/cache/llama"))
-    for _ in range(2):  # without a turn of the loop of events, as inside of a menu or a drag
+    for _ in range(2):  # as inside of a menu or a drag: what is to be deleted waits for the outer loop
         model.set_inspection(inspected())
-    titles = [ink.text() for ink in picker.card.findChildren(Ink) if not ink.isHidden()]
-    assert titles.count("Architecture") == 1
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.MetaCall.value)
+    assert words(picker).count("LlamaForCausalLM") == 1
