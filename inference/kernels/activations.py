@@ -18,6 +18,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu_tanh": functools.partial(functional.gelu, approximate="tanh"),
 }
+#: What the middle of a block without a gate may go through.
+PLAIN_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **ACTIVATIONS,
+    "relu": functional.relu,
+    "relu2": lambda x: functional.relu(x).square(),
+}
 _THREADS = 128
 
 

@@ -8,7 +8,7 @@ recorded attention weights and everything unusual take transformers' own forward
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,11 +20,13 @@ from inference.kernels.attention import MOST_ROWS, AttentionRule, DecodeAttentio
 from inference.kernels.layer_linears import LayerLinears, layer_linears
 from inference.kernels.layer_parts import LayerParts, NotFusable
 from inference.kernels.linears import Int8
-from inference.kernels.norms import RmsNorm, add_rms_norm, rms_norm
+from inference.kernels.norms import Norm, add_and_norm, apply_norm, rms_norm
+from inference.kernels.rotary import Tables
 
 _KNOWN_ARGUMENTS = {
     "attention_mask",
     "cache_position",
+    "layer_past",
     "past_key_values",
     "position_embeddings",
     "position_ids",
@@ -91,15 +93,21 @@ class FusedLayer:
         following: The norm that the next layer (or the end of the stack) starts with.
         incoming: From the layer before.
         outgoing: To the next.
+        further: What the layer returns beside hidden states in a step: so many times nothing that is used.
+        tables: Of the step, for all layers.
+        in_turn: Tables have each frequency twice in a row.
     """
 
     owner: weakref.ref[nn.Module]
     parts: LayerParts
     attend: DecodeAttention
     linears: LayerLinears
-    following: RmsNorm | None = None
+    following: Norm | None = None
     incoming: Handover = field(default_factory=Handover)
     outgoing: Handover = field(default_factory=Handover)
+    further: int = 0
+    tables: Tables = field(default_factory=Tables)
+    in_turn: bool = False
     _modules: tuple[nn.Module, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,16 +120,6 @@ class FusedLayer:
         assert layer is not None, "the layer is gone"
         return layer
 
-    def paired(self, attentions: dict[AttentionRule, DecodeAttention]) -> FusedLayer:
-        """The same with another rotation: of neighbouring numbers."""
-        rule = replace(self.parts.rule, paired=True)
-        return FusedLayer(
-            owner=self.owner,
-            parts=replace(self.parts, rule=rule),
-            attend=attentions.setdefault(rule, DecodeAttention(rule)),
-            linears=self.linears,
-        )
-
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of the layer's own forward."""
         try:
@@ -130,7 +128,8 @@ class FusedLayer:
             self.incoming.take(hidden_states)
             layer = self.layer
             return type(layer).forward(layer, hidden_states, *args, **kwargs)
-        return self.step(hidden_states, place)
+        output = self.step(hidden_states, place)
+        return (output, *[None] * self.further) if self.further else output
 
     def place(self, hidden_states: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Place:
         """What a call says of the cache.
@@ -152,11 +151,13 @@ class FusedLayer:
             tables = kwargs.get("position_embeddings")
             if not isinstance(tables, tuple) or tables[0].dim() != 3 or tables[0].shape[0] != 1:
                 raise NotFusable("no tables of one sequence's positions")
+            if self.in_turn:
+                tables = self.tables.order(*tables)
             cosine, sine = tables[0][0], tables[1][0]
         return self._place(hidden_states.shape[1], kwargs, cosine, sine)
 
     def _place(self, rows: int, kwargs: dict[str, Any], cosine: Tensor | None, sine: Tensor | None) -> Place:
-        cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
+        cache, mask = kwargs.get("past_key_values", kwargs.get("layer_past")), kwargs.get("attention_mask")
         if not isinstance(cache, Cache):
             raise NotFusable("no cache")
         index = self.parts.index
@@ -197,7 +198,7 @@ class FusedLayer:
         rows, size = hidden_states.shape[1:]
         x = hidden_states.reshape(rows, size)
         normed = self.incoming.take(hidden_states)
-        normed = rms_norm(x, parts.before_attention) if normed is None else normed
+        normed = apply_norm(x, parts.before_attention) if normed is None else normed
         q, k, v = self.linears.heads(normed)
         attended = self.attend(
             q,
@@ -214,9 +215,15 @@ class FusedLayer:
             key_factors=place.key_factors,
         )
         added = self.linears.out(attended)
-        x, normed = add_rms_norm(
-            added, x, parts.before_mlp, around=parts.after_attention, multiplier=parts.multiplier
-        )
+        if parts.parallel:
+            given = x
+            x = x + added
+            normed = normed if parts.before_mlp is None else apply_norm(given, parts.before_mlp)
+        else:
+            assert parts.before_mlp is not None, "only blocks side by side share a norm"
+            x, normed = add_and_norm(
+                added, x, parts.before_mlp, around=parts.after_attention, multiplier=parts.multiplier
+            )
         added = self.linears.mlp(normed)
         if place.counter is not None:
             place.counter.add_(rows)
@@ -231,7 +238,7 @@ class FusedLayer:
             if self.parts.multiplier != 1.0:
                 added = added * self.parts.multiplier
             return (x + added).reshape(1, rows, size)
-        total, normed = add_rms_norm(
+        total, normed = add_and_norm(
             added, x, norm, around=self.parts.after_mlp, multiplier=self.parts.multiplier
         )
         hidden = total.reshape(1, rows, size)
@@ -246,6 +253,7 @@ def assemble(
     *,
     products: bool = True,
     int8: Int8 = "weight-only",
+    tables: Tables | None = None,
 ) -> FusedLayer:
     """A layer's fused form; nothing is replaced yet.
 
@@ -255,12 +263,14 @@ def assemble(
         attentions: Attention kernels that there are already; one is added where it is missing.
         products: Whether linear layers become products of the kernels where they can.
         int8: What an int8 layer computes; see :mod:`inference.kernels.linears`.
+        tables: Shared by all layers of a model.
     """
     return FusedLayer(
         owner=weakref.ref(layer),
         parts=parts,
         attend=attentions.setdefault(parts.rule, DecodeAttention(parts.rule)),
         linears=layer_linears(parts, products=products, int8=int8),
+        tables=tables or Tables(),
     )
 
 

@@ -23,6 +23,8 @@ With later products of the linear layers a step behind 128 tokens went from 2.26
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import weakref
 from collections.abc import Callable
@@ -36,10 +38,11 @@ from inference.errors import NotAvailable
 from inference.kernels.attention import AttentionRule, DecodeAttention
 from inference.kernels.compiler import KernelError, KernelUnavailable, available
 from inference.kernels.fused_layer import FusedLayer, Handover, assemble
-from inference.kernels.layer_parts import NotFusable, norm_of, take_apart
+from inference.kernels.layer_parts import LayerParts, NotFusable, forms_of, norm_of
 from inference.kernels.linears import Int8
-from inference.kernels.norms import HALVES
-from inference.kernels.trying import KEYS_DIFFER, try_layers
+from inference.kernels.norms import HALVES, Norm
+from inference.kernels.rotary import Tables
+from inference.kernels.trying import KEYS_DIFFER, UNUSUAL, try_layers
 from inference.passes.attention_masks import decoder_layers
 
 #: What a model or a kernel may fail with; a lack of memory is for the caller.
@@ -119,16 +122,21 @@ def install(
     report = FusedLayers()
     attentions: dict[AttentionRule, DecodeAttention] = {}
     candidates: dict[int, FusedLayer] = {}
+    others: dict[int, list[FusedLayer]] = {}
+    tables = Tables()
     for number, layer in enumerate(stack):
         try:
             if "forward" in vars(layer):
                 raise NotFusable("something else has replaced its forward")
-            candidates[number] = assemble(layer, take_apart(layer), attentions, products=products, int8=int8)
+            make = functools.partial(
+                assemble, layer, attentions=attentions, products=products, int8=int8, tables=tables
+            )
+            candidates[number], *others[number] = map(make, forms_of(layer))
         except (NotFusable, KernelUnavailable) as error:
             report.refused[number] = str(error)
     try:
         if candidates:
-            report.refused |= _failed(model, candidates, attentions)
+            report.refused |= _failed(model, candidates, others)
     except torch.OutOfMemoryError:
         raise
     except _TRIAL_ERRORS as error:
@@ -155,7 +163,7 @@ def _unfit(model: Any) -> str:
 
 
 def _failed(
-    model: Any, candidates: dict[int, FusedLayer], attentions: dict[AttentionRule, DecodeAttention]
+    model: Any, candidates: dict[int, FusedLayer], others: dict[int, list[FusedLayer]]
 ) -> dict[int, str]:
     """Why layers did not pass, by their number in the stack; candidates are changed to the form that did.
 
@@ -164,17 +172,34 @@ def _failed(
         RuntimeError: The model does not run a step at all.
     """
     failed = _tried(model, candidates)
-    again = {
-        number: candidates[number].paired(attentions)
-        for number, reason in failed.items()
-        if reason.startswith(KEYS_DIFFER)
-    }
-    if again:  # perhaps neighbours are rotated instead of halves
-        still = _tried(model, again)
-        for number in again.keys() - still.keys():
+    tried, reasons = {number: candidates[number] for number in failed}, dict(failed)
+    while tried:
+        again: dict[int, FusedLayer] = {}
+        for number, last in tried.items():
+            differ = reasons[number].startswith((KEYS_DIFFER, UNUSUAL))
+            others[number] = [
+                form for form in others[number] if differ or _same_heads(form.parts, last.parts)
+            ]
+            if others[number]:
+                again[number] = others[number].pop(0)
+        if not again:
+            break
+        reasons = _tried(model, again)
+        for number in again.keys() - reasons.keys():
             candidates[number] = again[number]
             del failed[number]
+        tried = {number: again[number] for number in reasons}
     return failed
+
+
+def _same_heads(form: LayerParts, other: LayerParts) -> bool:
+    """Whether two forms of a layer give the same keys."""
+    return (form.grouped, form.rotates, form.rule.paired, id(form.before_attention.weight)) == (
+        other.grouped,
+        other.rotates,
+        other.rule.paired,
+        id(other.before_attention.weight),
+    )
 
 
 def _tried(model: Any, layers: dict[int, FusedLayer]) -> dict[int, str]:
@@ -195,11 +220,12 @@ def _link(layers: dict[int, FusedLayer]) -> None:
 def _link_end(model: nn.Module, stack: nn.ModuleList, last: FusedLayer, report: FusedLayers) -> None:
     """Let the last layer end with the norm behind the stack, if there is one."""
     owner = next(module for module in model.modules() if any(child is stack for child in module.children()))
-    norm = getattr(owner, "norm", None)
-    if not isinstance(norm, nn.Module) or "forward" in vars(norm):
+    found: list[tuple[nn.Module, Norm]] = []
+    for child in owner.children():
+        with contextlib.suppress(NotFusable):
+            if "forward" not in vars(child):
+                found.append((child, norm_of(child)))
+    if not found:
         return
-    try:
-        last.following = norm_of(norm)
-    except NotFusable:
-        return
+    norm, last.following = found[-1]
     report._replace(norm, FusedNorm(owner=weakref.ref(norm), incoming=last.outgoing).forward)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.kernels.activations import gated_activation
+from inference.kernels.activations import PLAIN_ACTIVATIONS, gated_activation
 from inference.kernels.gemv import Product
-from inference.kernels.layer_parts import GatedMlp, LayerParts
+from inference.kernels.layer_parts import GatedMlp, LayerParts, PlainMlp
 from inference.kernels.linears import Int8
 from inference.kernels.norms import HALVES
 from inference.kernels.weights import UnsupportedWeight, stored_weight
@@ -51,6 +51,13 @@ def layer_linears(parts: LayerParts, *, products: bool = True, int8: Int8 = "wei
     widths = [heads.queries * heads.size, heads.keys * heads.size, heads.keys * heads.size]
 
     def split(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if parts.grouped:
+            groups = packed.view(-1, heads.keys, heads.group + 2, heads.size)
+            return (
+                groups[:, :, : heads.group].flatten(1),
+                groups[:, :, -2].flatten(1),
+                groups[:, :, -1].flatten(1),
+            )
         q, k, v = torch.split(packed, widths, dim=-1)
         return q, k, v
 
@@ -61,8 +68,18 @@ def layer_linears(parts: LayerParts, *, products: bool = True, int8: Int8 = "wei
     return LayerLinears(
         heads=(lambda x: (q(x), k(x), v(x))) if packed is None else (lambda x: split(packed(x))),
         out=make((parts.o_proj,)) or parts.o_proj,
-        mlp=_gated_mlp(parts.mlp, make) if isinstance(parts.mlp, GatedMlp) else _whole(parts.mlp),
+        mlp=_mlp(parts.mlp, make),
     )
+
+
+def _mlp(mlp: GatedMlp | PlainMlp | nn.Module, make: Callable[..., Product | None]) -> Linear:
+    if isinstance(mlp, GatedMlp):
+        return _gated_mlp(mlp, make)
+    if not isinstance(mlp, PlainMlp):
+        return _whole(mlp)
+    up, down = make((mlp.up_proj,)) or mlp.up_proj, make((mlp.down_proj,)) or mlp.down_proj
+    activate = PLAIN_ACTIVATIONS[mlp.activation]
+    return lambda x: down(activate(up(x)))
 
 
 def _whole(mlp: nn.Module) -> Linear:

@@ -34,6 +34,42 @@ class RmsNorm:
     one_plus: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNorm:
+    """The parameters of a layer norm (Ba et al., 2016), which the framework computes in one kernel.
+
+    Attributes:
+        weight: (size,).
+        epsilon: Added to the variance.
+        bias: (size,) or None.
+    """
+
+    weight: Tensor
+    epsilon: float
+    bias: Tensor | None = None
+
+
+Norm = RmsNorm | LayerNorm
+
+
+def apply_norm(x: Tensor, norm: Norm) -> Tensor:
+    """A norm of either kind of each row of x (..., size)."""
+    if isinstance(norm, RmsNorm):
+        return rms_norm(x, norm)
+    return torch.nn.functional.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.epsilon)
+
+
+def add_and_norm(
+    x: Tensor, residual: Tensor, norm: Norm, *, around: RmsNorm | None = None, multiplier: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """:func:`add_rms_norm` for either kind of norm."""
+    if isinstance(norm, RmsNorm):
+        return add_rms_norm(x, residual, norm, around=around, multiplier=multiplier)
+    added = x if around is None else rms_norm(x, around)
+    total = residual + (added if multiplier == 1.0 else added * multiplier)
+    return total, apply_norm(total, norm)
+
+
 def rms_norm(x: Tensor, norm: RmsNorm) -> Tensor:
     """The norm of each row of x (..., size)."""
     return _run(x, None, norm, None, 1.0)[1]

@@ -67,6 +67,38 @@ class NewRows:
         )
 
 
+@dataclass(slots=True)
+class Tables:
+    """Cosines and sines of a step as the kernel reads them: each frequency's once, and all of them once more.
+
+    Some models (Cohere) give each frequency twice in a row. They are put in order once a step for all layers.
+    """
+
+    given: tuple[Tensor, Tensor] | None = None
+    ordered: tuple[Tensor, Tensor] | None = None
+
+    @staticmethod
+    def in_turn(cosine: Tensor) -> bool:
+        """Whether tables (..., rotated) have each frequency twice in a row, told by their numbers."""
+        half = cosine.shape[-1] // 2
+        return not torch.equal(cosine[..., :half], cosine[..., half:]) and torch.equal(
+            cosine[..., ::2], cosine[..., 1::2]
+        )
+
+    def order(self, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
+        """Tables that :meth:`in_turn` tells, in the kernel's order."""
+        if self.given is None or self.given[0] is not cosine or self.given[1] is not sine:
+            self.given = cosine, sine
+            self.ordered = (_half_twice(cosine), _half_twice(sine))
+        assert self.ordered is not None
+        return self.ordered
+
+
+def _half_twice(table: Tensor) -> Tensor:
+    half = table[..., ::2]
+    return torch.cat((half, half), dim=-1)
+
+
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor, *, paired: bool = False) -> Tensor:
     """x (rows, heads, size) with its first numbers rotated; the rest as it is.
 

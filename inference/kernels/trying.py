@@ -20,7 +20,8 @@ from inference.captured.buffers import StepCache
 from inference.errors import NotAvailable
 from inference.kernels.fused_layer import FusedLayer
 from inference.kernels.layer_parts import NotFusable
-from inference.kernels.norms import reference_rms_norm
+from inference.kernels.norms import apply_norm, reference_rms_norm
+from inference.kernels.rotary import Tables
 from inference.passes.attention_masks import attention_masks, mask_layout
 
 #: How far outputs and keys may be apart, by the norm of their difference over that of what a layer adds.
@@ -30,6 +31,8 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.float16: 1e-2, torc
 INT8_TOLERANCE = 8e-2
 #: The start of a reason that tells that the rotation is another one.
 KEYS_DIFFER = "its keys differ"
+#: The start of one that tells that a form needs what the call has not.
+UNUSUAL = "its call is unusual"
 _CACHED = 45
 _INPUT = 0.1
 
@@ -110,9 +113,13 @@ def _watch(fused: FusedLayer, cache: StepCache, generator: torch.Generator, hook
             drawn = torch.randn(each.shape, generator=generator, device=each.device)
             each.copy_(drawn * scale)
         calls.append(_Call(hidden, kwargs))
+        given = kwargs.get("position_embeddings")
+        fused.in_turn = isinstance(given, tuple) and Tables.in_turn(given[0])
         return (hidden, *args[1:]), kwargs
 
     def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+            fused.further, output = len(output) - 1, output[0]
         if isinstance(output, Tensor):
             calls[-1].output = output.clone()
         calls[-1].written = [each.clone() for each in _written(fused, cache, calls[-1].hidden.shape[1])]
@@ -126,7 +133,7 @@ def _key_scale(fused: FusedLayer, hidden: Tensor) -> float:
     """The size of random keys that gives scores a standard deviation of 2."""
     parts = fused.parts
     rule = parts.rule
-    first = parts.inward[0](reference_rms_norm(hidden, parts.before_attention))
+    first = parts.inward[0](apply_norm(hidden, parts.before_attention))
     queries = first[..., : rule.heads.queries * rule.heads.size].unflatten(-1, (-1, rule.heads.size))
     if parts.q_norm is not None:
         queries = reference_rms_norm(queries, parts.q_norm)
@@ -149,7 +156,7 @@ def _difference(fused: FusedLayer, calls: list[_Call], cache: StepCache) -> str:
     try:
         output = fused.step(call.hidden, fused.place(call.hidden, (), call.arguments))
     except NotFusable as unusual:
-        return f"its call is unusual: {unusual}"
+        return f"{UNUSUAL}: {unusual}"
     tolerance = TOLERANCE[call.hidden.dtype]
     if any(type(module).__name__ == "Linear8bitLt" for module in fused.layer.modules()):
         tolerance = INT8_TOLERANCE

@@ -73,7 +73,21 @@ def test_quantized_or_not(quantization: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @pytest.mark.parametrize(
-    "family", ["Qwen2", "Qwen3", "Gemma2", "Gemma3", "Phi3", "SmolLM3", "Glm", "Granite"]
+    "family",
+    [
+        "Qwen2",
+        "Qwen3",
+        "Gemma2",
+        "Gemma3",
+        "Phi3",
+        "SmolLM3",
+        "Glm",
+        "Granite",
+        "Cohere",
+        "GPTNeoX",
+        "Phi",
+        "Starcoder2",
+    ],  # fmt: skip
 )
 def test_other_families(family: str, dtype: torch.dtype) -> None:
     name = "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config"
