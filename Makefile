@@ -2,7 +2,7 @@
 # make test   sets everything up and runs every check and test
 # make package        builds the bundle, a .deb, a .tar.xz and a .tar.gz into dist/
 # make package-test   installs, starts, tours and removes what was built
-.PHONY: run test check lint types contracts tests tour package package-test clean
+.PHONY: run test check lint types contracts tests tour screenshots package package-test clean
 .DEFAULT_GOAL := run
 PYTHON := .venv/bin/python
 
@@ -42,6 +42,10 @@ families:  # every family of models, everything; writes docs/families.md
 tour:
 	@packaging/set_up.sh run
 	@QT_QPA_PLATFORM=offscreen $(PYTHON) -m app --tour tour
+
+screenshots:  # the README's pictures, from the tour
+	@packaging/set_up.sh run
+	$(PYTHON) packaging/screenshots.py
 
 package:
 	@packaging/set_up.sh package

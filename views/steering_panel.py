@@ -129,7 +129,7 @@ class SteeringPanel(ScrollPage):
         self.mode.addItem("On the score before the softmax", "multiplicative")
         self.mode.setToolTip("On the weight: it becomes factor times what it was; 0 removes it.")
         self.mode.activated.connect(lambda _: self._set(mode=self.mode.currentData()))
-        self.whole = QCheckBox("Whole tokens, even where only a part is selected")
+        self.whole = QCheckBox("Whole tokens, even if partly selected")
         self.whole.setObjectName("wholeTokens")
         self.whole.setToolTip("Otherwise a token that is selected in part is steered in proportion.")
         self.whole.toggled.connect(lambda on: self._set(overlap="complete" if on else "partial"))
@@ -140,7 +140,7 @@ class SteeringPanel(ScrollPage):
         self.related.setObjectName("steerRelated")
         self.related.setToolTip("Also steers tokens whose input embedding is close to that of a steered one.")
         self.cosine = _number(0.6, 0.0, 1.0, "relatedCosine", "Cosine from which words are related")
-        self.unsure = QCheckBox("Less of what it was unsure of, from nats")
+        self.unsure = QCheckBox("Less of unsure tokens, from nats")
         self.unsure.setObjectName("steerUnsure")
         self.unsure.setToolTip(
             "Turns down the attention to tokens that the model was at least this unsure of when it wrote or "

@@ -159,3 +159,11 @@ def test_an_expert_is_switched_off_and_on_again(app: App, fake_session: Any, qtb
     qtbot.waitUntil(lambda: app.models.experts.changes is None and app.models.experts.state == "result")
     assert fake_session.of(ExpertsRequest)[-1].off == ()
     assert not child(app, "expertsChange").isVisible()
+
+
+def test_the_panels_fit_into_the_inspector_beside_their_scroll_bar(app: App) -> None:
+    page = app.widgets.steering
+    room = 372 - page.verticalScrollBar().sizeHint().width()  # the inspector's width at a first start
+    body = page.widget()
+    assert body is not None
+    assert body.minimumSizeHint().width() <= room
