@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from app.controllers.beginnings import Beginning, branch, whole
-from app.controllers.generation import Generation, Task
-from app.controllers.showing import shown, title_from, track_of, turns
+from app.controllers.generation import Generation
+from app.controllers.replies import Replies
+from app.controllers.showing import shown, title_from, track_of
 from app.history import Conversation, History, StoredMessage
 from app.history.records import Kind
-from inference.events import Candidate, Token
 from views.models.controls import ControlsModel
 from views.models.model_choice import ModelChoiceModel
 from views.models.transcript import ShownMessage, TranscriptModel
@@ -47,6 +46,7 @@ class ChatController(QObject):
         self._generation = generation
         self._controls = controls
         self._models = models
+        self._replies = Replies(history, transcript, generation, lambda: self._model_name)
         self._first_system_prompt = system_prompt
         self._system_prompt = system_prompt
         self._open: int | None = None
@@ -152,12 +152,7 @@ class ChatController(QObject):
         stored = self._history.message(message)
         if not self._can_go_on(stored.conversation):
             return
-        beginning = whole(stored.text, self._history.reply(message).tokens)
-        beginning = beginning.for_model(self._model_name, stored.model)
-        self._history.reopen_reply(message)
-        self._history.save_reply(message, beginning.text, keep_tokens=len(beginning.tokens))
-        self._show_again(message, beginning)
-        self._generation.start(self._task(message, beginning))
+        self._replies.go_on(stored)
 
     @Slot(object, str)
     def edit(self, message: int, text: str) -> None:
@@ -196,19 +191,15 @@ class ChatController(QObject):
     @Slot(object, int, int)
     def branch_from_candidate(self, message: int, index: int, candidate_id: int) -> None:
         """Write the reply anew from token ``index`` of the shown track on, beginning with that candidate."""
-        shown_message = self._transcript.message(message)
         token = self._transcript.token(message, index)
         candidate = next((c for c in token.candidates if c.id == candidate_id), None) if token else None
         stored = self._history.message(message)
-        parent = stored.parent
-        if candidate is None or parent is None or shown_message.role != "assistant" or not self._ready():
+        if candidate is None or stored.parent is None or stored.role != "assistant" or not self._ready():
             return
         if not self._can_go_on(stored.conversation):
             return
-        beginning = self._beginning_of_branch(shown_message, index, candidate)
-        beginning = beginning.for_model(self._model_name, stored.model)
-        self._generation.stop([message])
-        self._reply(parent, beginning, in_place_of=message)
+        self._replies.branch(stored, index, candidate)
+        self.touched.emit(stored.conversation)
 
     # --- how
 
@@ -252,50 +243,9 @@ class ChatController(QObject):
             self._transcript.replace_from(in_place_of, [shown(self._history, message)])
         self._reply(message.id)
 
-    def _reply(
-        self, parent: int, beginning: Beginning | None = None, *, in_place_of: int | None = None
-    ) -> None:
-        beginning = beginning or Beginning()
-        conversation = self._history.message(parent).conversation
-        message = self._history.add_message(
-            conversation, parent, "assistant", beginning.text, state="streaming", model=self._model_name
-        )
-        if beginning.tokens:
-            self._history.save_reply(message.id, beginning.text, beginning.tokens)
-        added = shown(self._history, message, running=(message.id,))
-        added.track = track_of(beginning.text, beginning.tokens)
-        if in_place_of is None:
-            self._transcript.append_message(added)
-        else:
-            self._transcript.replace_from(in_place_of, [added])
-        self._generation.start(self._task(message.id, beginning))
-        self.touched.emit(conversation)
-
-    def _task(self, message: int, beginning: Beginning) -> Task:
-        path = self._history.ancestors(message)[:-1]
-        about = self._history.conversation(self._history.message(message).conversation)
-        raw = about.kind == "raw"
-        return Task(
-            message=message,
-            conversation=about.id,
-            beginning=beginning,
-            turns=() if raw else turns(about.system_prompt, path),
-            prompt=path[-1].text if raw else None,
-        )
-
-    def _beginning_of_branch(self, message: ShownMessage, index: int, candidate: Candidate) -> Beginning:
-        tokens = message.track.tokens
-        generated = [token for token in tokens if isinstance(token, Token)]
-        if len(generated) == len(tokens):
-            return branch(message.text, generated, index, candidate)
-        return Beginning(text=message.text[: max(0, message.track.start(index))] + candidate.text)
-
-    def _show_again(self, message: int, beginning: Beginning) -> None:
-        """Show a reply that is being continued, without the end that is not kept."""
-        again = shown(self._history, self._history.message(message), running=(message,))
-        again.track = track_of(beginning.text, beginning.tokens)
-        if message in self._transcript:
-            self._transcript.replace_from(message, [again])
+    def _reply(self, parent: int, *, in_place_of: int | None = None) -> None:
+        self._replies.begin(parent, in_place_of=in_place_of)
+        self.touched.emit(self._history.message(parent).conversation)
 
     def _shown_from(self, first: int | None) -> list[ShownMessage]:
         """The shown branch of the open conversation, from a message on."""
