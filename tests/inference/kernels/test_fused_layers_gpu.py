@@ -87,7 +87,7 @@ def test_quantized_or_not(quantization: Any) -> None:
         "GPTNeoX",
         "Phi",
         "Starcoder2",
-    ],  # fmt: skip
+    ],
 )
 def test_other_families(family: str, dtype: torch.dtype) -> None:
     name = "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config"
