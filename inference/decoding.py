@@ -340,6 +340,7 @@ class _Generation:
             path_reason=self.path_reason,
             guesses=0 if self.steps is None else self.state.guessed,
             accepted=self.accepted,
+            single_tokens=self.engine.single_tokens,
         )
 
 

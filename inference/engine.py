@@ -20,7 +20,7 @@ from inference.captured import kernels
 from inference.captured.capturable import why_not
 from inference.captured.runner import StepRunner
 from inference.detokenizing import TokenTable
-from inference.events import AdapterScale, MemoryUse, Progress
+from inference.events import AdapterScale, MemoryUse, Progress, SingleTokens
 from inference.generation.healing import ByteIndex
 from inference.generation.prefix import Prefix, score_positions
 from inference.passes.forward import Forward, KeyFactors
@@ -57,6 +57,16 @@ class Engine:
         self.experts_off: tuple[tuple[int, int], ...] = ()
         self._experts = ExitStack()
         self._holder: Prefix | None = None
+
+    @property
+    def single_tokens(self) -> SingleTokens:
+        """How tokens are read one after the other, as far as that is known."""
+        if self.runner is not None and not self.runner.failure:
+            return SingleTokens(by="captured")
+        if self.loaded.device.type != "cpu":
+            reason = self.runner_reason if self.runner is None else self.runner.failure
+            return SingleTokens(by="transformers", reason=reason)
+        return self.forward.single_tokens
 
     @cached_property
     def byte_index(self) -> ByteIndex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inference.errors import InvalidRequest
@@ -49,7 +50,8 @@ def load(session: Session, request: LoadRequest, handle: RunHandle) -> Iterator[
     loaded = yield from loading.load(request, handle)
     session.use(loaded)
     trim_heap()  # what it took to pack the weights for single steps
-    yield loading.loaded_event(request, loaded, time.perf_counter() - began)
+    event = loading.loaded_event(request, loaded, time.perf_counter() - began)
+    yield replace(event, single_tokens=session.require_engine().single_tokens)
 
 
 def unload(session: Session, request: UnloadRequest, handle: RunHandle) -> Iterator[Event]:

@@ -20,7 +20,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from inference.events import ModelInfo, ModelInspected, ModelLoaded, Progress, RopeScaling
+from inference.events import (
+    ModelInfo,
+    ModelInspected,
+    ModelLoaded,
+    Progress,
+    RopeScaling,
+    SingleTokens,
+)
 from views.draft_choice import DraftChoice
 from views.fit_bar import FitBar
 from views.models.format import format_bytes, format_count, format_seconds
@@ -335,8 +342,10 @@ class ModelCard(QWidget):
         self._loaded.setVisible(loaded is not None)
         if loaded is not None:
             reason = self._model.path_reason
-            slow = f" Replies are decoded step by step, not captured: {reason}" if reason else ""
-            self._loaded.setText(loaded_words(loaded) + slow)
+            steps = single_token_words(self._model.single_tokens)
+            told = not reason or reason == self._model.single_tokens.reason
+            slow = "" if told else f" Replies are decoded step by step, not captured: {reason}"
+            self._loaded.setText(f"{loaded_words(loaded)}{slow} {steps}".strip())
 
     # --- what the user does ---------------------------------------------------------------------------------
 
@@ -412,3 +421,17 @@ def loaded_words(loaded: ModelLoaded) -> str:
         f"Loaded: {loaded.info.name}{bits} on {loaded.device} in {format_seconds(loaded.seconds)}, "
         f"{format_bytes(memory)} measured, context {loaded.context_length:,} tokens."
     )
+
+
+def single_token_words(single_tokens: SingleTokens) -> str:
+    """How tokens are read one after the other, and why not faster."""
+    ways = {
+        "captured": "captured once and replayed on the GPU",
+        "own": "this app's own code",
+        "recorded": "recorded from the model's own code",
+        "transformers": "transformers' own steps",
+    }
+    if single_tokens.by not in ways:
+        return ""
+    reason = f", because: {single_tokens.reason}" if single_tokens.reason else ""
+    return f"Single tokens: {ways[single_tokens.by]}{reason}."

@@ -233,6 +233,12 @@ class Generation(QObject):
         self._runs.add(_record(writer, event, self._models.loaded))
         if isinstance(event, Finished):
             self._models.set_path_reason(event.path_reason)
+            if slower := self._models.set_single_tokens(event.single_tokens):
+                self._faults.report(
+                    kind="slower-steps",
+                    message=f"Single tokens are left to transformers from now on: {slower}.",
+                    hint="Replies stay right, and come slower. Loading the model again tries the fast way.",
+                )
         running = next((t.conversation for t, _ in self._writers.values()), None)
         self.busy_changed.emit(running)
         self.ended.emit(task, event)

@@ -34,6 +34,7 @@ from inference.events.base import (
     Progress,
     Request,
     Seconds,
+    SingleTokens,
     to_json,
 )
 from inference.events.chat import (
@@ -298,6 +299,7 @@ __all__ = [
     "SetAdaptersRequest",
     "SetExpertsRequest",
     "Setting",
+    "SingleTokens",
     "Source",
     "SourcesChosen",
     "Stage",

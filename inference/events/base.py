@@ -62,11 +62,22 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SingleTokens:
+    """How a model reads one token after the other. ``by`` is "captured" (a graph on a GPU), "own" (this app's
+    code for what is built like Llama), "recorded" (what the model's own code was seen to call),
+    "transformers", or "" where it is not known; ``reason`` says why it is transformers.
+    """
+
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The run ended by itself. ``reason``: "stop" (end token), "stop-string", "length", "context-full", or
     "done". ``path`` is how the last tokens were decoded: "captured" (one graph replay a token) or "plain",
     and ``path_reason`` why not captured where that was to be expected. Of ``guesses`` tokens that were
-    guessed ahead ``accepted`` turned out right.
+    guessed ahead ``accepted`` turned out right. ``single_tokens`` is how the next ones will be read.
     """
 
     event: ClassVar[str] = "finished"
@@ -82,6 +93,7 @@ class Finished(Event):
     path_reason: str = ""
     guesses: int = 0
     accepted: int = 0
+    single_tokens: SingleTokens = SingleTokens()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from inference.events.base import Event, MemoryUse, Request
+from inference.events.base import Event, MemoryUse, Request, SingleTokens
 from inference.events.remote import RemoteModel, Server
 from inference.events.secret import Secret
 
@@ -246,6 +246,7 @@ class ModelLoaded(Event):
     seconds: float
     memory: MemoryUse
     note: str = ""
+    single_tokens: SingleTokens = SingleTokens()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from transformers.cache_utils import Cache
 
 from inference.models.estimates import LARGEST_COPY, STEP_FAMILIES
-from inference.passes.kv_cache import BufferedLayer, crop
+from inference.passes.kv_cache import BufferedLayer
 from inference.passes.packed_linear import Product, product
 
 logger = logging.getLogger(__name__)
@@ -96,11 +96,13 @@ class CpuStep:
     Attributes:
         right: Whether the logits are those of the model; None until that is known.
         copied: Bytes of the packed copy of the weights.
+        reason: Why it is not taken, or no longer.
     """
 
     def __init__(self, model: Any) -> None:
         self.right: bool | None = None
         self.copied = 0
+        self.reason = ""
         base, config = model.model, model.config
         attention = base.layers[0].self_attn
         self._size: int = attention.head_dim
@@ -116,24 +118,11 @@ class CpuStep:
 
     def fits(self, cache: Any) -> bool:
         """Whether the cache is one that this step can write into."""
-        layers = cache.layers if isinstance(cache, Cache) else ()
+        layers = cache.layers if isinstance(cache, Cache) and self.right is not False else ()
         return bool(layers) and all(
             type(layer) is BufferedLayer and layer.keys is not None and layer.keys.shape[0] == 1
             for layer in layers
         )
-
-    def try_out(self, token: int, cache: Cache) -> Tensor:
-        """Read a token and leave the cache as it was."""
-        logits = self(token, cache)
-        crop(cache, int(cache.get_seq_length()) - 1)
-        return logits
-
-    def judge(self, tried: Tensor, expected: Tensor) -> None:
-        """Take the step from now on if its logits are those of the model."""
-        difference = float((tried - expected).abs().max())
-        self.right = difference <= _TOLERANCE
-        if not self.right:
-            logger.warning("Steps are left to transformers: logits differ by %.1e", difference)
 
     def read(self, token: int, cache: Cache, own: Callable[[], Tensor]) -> Tensor:
         """Read a token behind what is in the cache, at first as the model does; (1, vocabulary) logits.
@@ -143,13 +132,30 @@ class CpuStep:
             cache: Is extended by it.
             own: Lets the model read it.
         """
+        if self.right is False:
+            return own()
+        length = int(cache.get_seq_length())
+        try:
+            logits = self(token, cache)
+        except Exception as error:  # whatever it is, the model can go on from where the cache was
+            _take_back(cache, length)
+            self._give_up(str(error) or type(error).__name__)
+            return own()
         if self.right:
-            return self(token, cache)
-        tried = self.try_out(token, cache) if self.right is None else None
-        logits = own()
-        if tried is not None:
-            self.judge(tried, logits)
-        return logits
+            return logits
+        _take_back(cache, length)
+        expected = own()
+        difference = float((logits - expected).abs().max())
+        self.right = difference <= _TOLERANCE
+        if not self.right:
+            self._give_up(f"logits differ by {difference:.1e}")
+        return expected
+
+    def _give_up(self, reason: str) -> None:
+        """Leave what follows to the model; the copies are let go of."""
+        logger.warning("Steps are left to transformers: %s", reason)
+        self.right, self.reason, self.copied = False, reason, 0
+        self._layers.clear()
 
     def __call__(self, token: int, cache: Cache) -> Tensor:
         """Read a token behind what is in the cache; returns (1, vocabulary) logits."""
@@ -199,6 +205,14 @@ class CpuStep:
         made, copied = product(weights, [module.bias for module in modules], copy=copy)
         self.copied += copied
         return made
+
+
+def _take_back(cache: Cache, length: int) -> None:
+    """Forget what was read since, in as many layers as had come to it."""
+    layers: list[Any] = cache.layers
+    for layer in layers:
+        if layer.length > length:
+            layer.crop(length - layer.length)
 
 
 def cpu_step(model: Any) -> CpuStep | None:

@@ -7,6 +7,7 @@ attention controls no mask is built: a single query needs none, and SDPA takes i
 from __future__ import annotations
 
 import inspect
+import logging
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,18 +16,20 @@ from torch import Tensor
 from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
 from inference.errors import NotAvailable
-from inference.events import SteeringOptions
+from inference.events import SingleTokens, SteeringOptions
 from inference.models.estimates import GPU_CHUNK, cpu_chunk
 from inference.passes.attention_masks import mask_layout
 from inference.passes.cpu_step import CpuStep, cpu_step
 from inference.passes.kv_cache import EngineCache, RecomputingCache, new_cache
-from inference.passes.recorded_step import RecordedStep, may_be_recorded
+from inference.passes.recorded_step import RecordedStep, can_follow, why_not_recorded
 from inference.passes.steered_forward import steered
 from inference.steering import is_neutral
 
 if TYPE_CHECKING:
     from inference.models.loaded_model import LoadedModel
 
+
+logger = logging.getLogger(__name__)
 
 _PLAIN = SteeringOptions()
 #: Tokens that every model has.
@@ -67,8 +70,23 @@ class Forward:
         self.step: CpuStep | RecordedStep | None = cpu_step(self._model)
         #: Something listens to the model's layers and changes what they say: they have to be called.
         self.hooked = False
-        if self.step is None and self._cache_name is not None and may_be_recorded(self._model):
-            self.step = self._rehearsed()
+        self._no_step = ""
+        if self.step is None:
+            self._no_step = why_not_recorded(self._model)
+            if not self._no_step and self._cache_name is None:
+                self._no_step = "it hands its state on by itself instead of keeping it in a cache"
+            if not self._no_step:
+                self.step = self._rehearsed()
+            if self.step is None:
+                logger.info("Single tokens are left to transformers: %s", self._no_step)
+
+    @property
+    def single_tokens(self) -> SingleTokens:
+        """How they are read as long as nothing changes attention or layers, and why not in a shorter way."""
+        if self.step is None or self.step.right is False:
+            reason = self._no_step if self.step is None else self.step.reason
+            return SingleTokens(by="transformers", reason=reason)
+        return SingleTokens(by="own" if isinstance(self.step, CpuStep) else "recorded")
 
     @torch.inference_mode()
     def _rehearsed(self) -> RecordedStep | None:
@@ -76,10 +94,14 @@ class Forward:
         step, cache = RecordedStep(self._model), self.new_cache()
         self._read(list(_REHEARSAL[:-3]), cache, 1, None)
         for token in _REHEARSAL[-3:]:
-            if not step.fits(cache):
+            if step.right is not False and not can_follow(cache):
+                self._no_step = "its cache has layers that can't be taken back by a token"
                 return None
             step.read(token, cast(Cache, cache), partial(self._read, [token], cache, 1, None))
-        return None if step.right is False else step
+            if step.right is False:
+                self._no_step = f"its code can't be repeated from a recording ({step.reason})"
+                return None
+        return step
 
     @cached_property
     def recurrent(self) -> bool:

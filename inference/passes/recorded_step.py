@@ -36,7 +36,6 @@ from inference.passes.recording import (
     POSITION,
     TOKEN,
     Grown,
-    NotRecordable,
     Recording,
     Value,
     ask,
@@ -100,8 +99,7 @@ class RecordedStep:
 
     def fits(self, cache: Any) -> bool:
         """Whether the cache is one that this step can write into."""
-        layers: list[Any] = cache.layers if self.right is not False and isinstance(cache, Cache) else []
-        return bool(layers) and all(_followed(layer) for layer in layers)
+        return self.right is not False and can_follow(cache)
 
     def read(self, token: int, cache: Cache, own: Callable[[], Tensor]) -> Tensor:
         """Read a token behind what is in the cache; returns (1, vocabulary) logits.
@@ -116,17 +114,17 @@ class RecordedStep:
         if place != bisect_right(self._limits, length - 2):  # at a length where something may change
             return own()
         stretch = self._stretches.setdefault(place, _Stretch())
-        if stretch.read is not None and stretch.trusted(cache):
-            return _step(stretch.read, token, cache, length)
         before = [_state(layer) for layer in cache.layers]
         try:
             if stretch.read is None:
                 return self._recorded(stretch, token, cache)
             tried = _step(stretch.read, token, cache, length)
-        except (NotRecordable, RuntimeError, IndexError, TypeError) as error:
+        except Exception as error:  # whatever it is, the model can go on from where the cache was
             _restore(cache, before)
-            self._give_up(str(error))
+            self._give_up(str(error) or type(error).__name__)
             return own()
+        if stretch.trusted(cache):
+            return tried
         _restore(cache, before)
         logits = own()
         difference = float((tried - logits).abs().max())
@@ -154,20 +152,22 @@ class RecordedStep:
         self._products.clear()
 
 
-def may_be_recorded(model: Any) -> bool:
-    """Whether it is worth while, and the weights are where the recorded calls would read them.
-
-    Large models wait for their weights, not for Python. Chunks of a text are told apart by where they begin,
-    which a recording can't follow.
+def why_not_recorded(model: Any) -> str:
+    """Why it is not worth while, or the weights are not where the recorded calls would read them; "" if they
+    are.
     """
     weights = list(model.parameters())
-    return (
-        bool(weights)
-        and sum(weight.numel() for weight in weights) <= LARGEST_COPY
-        and all(weight.dtype == torch.float32 and weight.device.type == "cpu" for weight in weights)
-        and not any(hasattr(module, "_hf_hook") for module in model.modules())
-        and getattr(model.config, "attention_chunk_size", None) is None
-    )
+    if any(weight.device.type != "cpu" for weight in weights):
+        return "its weights are not on the CPU"
+    if any(weight.dtype != torch.float32 for weight in weights):
+        return "its weights are not held in float32"
+    if not weights or sum(weight.numel() for weight in weights) > LARGEST_COPY:
+        return "it is large: it waits for its weights, not for what is called around them"
+    if any(hasattr(module, "_hf_hook") for module in model.modules()):
+        return "its layers are spread over several devices"
+    if getattr(model.config, "attention_chunk_size", None) is not None:
+        return "it tells chunks of the text apart by where they begin, which a recording can't follow"
+    return ""
 
 
 def _step(read: _Read, token: int, cache: Cache, length: int) -> Tensor:
@@ -185,10 +185,18 @@ def _lengths(fields: Mapping[str, Any]) -> list[int]:
     return sorted(found)
 
 
+def can_follow(cache: Any) -> bool:
+    """Whether every layer of a cache can be written by a step, and taken back."""
+    layers: list[Any] = cache.layers if isinstance(cache, Cache) else []
+    return bool(layers) and all(_followed(layer) for layer in layers)
+
+
 def _followed(layer: Any) -> bool:
     """Whether a layer of a cache holds something, of one text, in a way that can be restored."""
     if isinstance(layer, LinearAttentionLayer) and not all(layer.has_previous_state.values()):
         return False
+    if type(layer).__name__ == "DummyLayer":  # in newer transformers: it reads what another layer keeps
+        return True
     known = type(layer) in (BufferedLayer, DynamicSlidingWindowLayer, LinearAttentionAndFullAttentionLayer)
     return (known and layer.keys is not None and layer.keys.shape[0] == 1) or type(
         layer

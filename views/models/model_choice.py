@@ -16,6 +16,7 @@ from inference.events import (
     Progress,
     Quantization,
     RopeScaling,
+    SingleTokens,
 )
 from views.models.draft import DraftModel
 from views.models.faults import Fault
@@ -104,6 +105,7 @@ class ModelChoiceModel(QAbstractListModel):
         self._loading: Progress | None = None
         self._downloads: dict[str, Download] = {}
         self._path_reason = ""
+        self._single_tokens = SingleTokens()
         self.draft = DraftModel(self)
 
     # --- the list ---------------------------------------------------------------------------------
@@ -204,6 +206,7 @@ class ModelChoiceModel(QAbstractListModel):
         """Tell that a model is ready, or (None) that none is."""
         self._loaded = loaded
         self.set_path_reason("")
+        self._single_tokens = SingleTokens() if loaded is None else loaded.single_tokens
         self.loaded_changed.emit(loaded)
 
     @property
@@ -216,6 +219,20 @@ class ModelChoiceModel(QAbstractListModel):
         if reason != self._path_reason:
             self._path_reason = reason
             self.path_changed.emit(reason)
+
+    @property
+    def single_tokens(self) -> SingleTokens:
+        """How the loaded model reads one token after the other."""
+        return self._single_tokens
+
+    def set_single_tokens(self, single_tokens: SingleTokens) -> str:
+        """Tell how tokens are read from now on; returns why that is slower than before, "" if it is not."""
+        before, self._single_tokens = self._single_tokens, single_tokens
+        if single_tokens == before:
+            return ""
+        self.path_changed.emit(self._path_reason)
+        slower = single_tokens.by == "transformers" and before.by not in ("", "transformers")
+        return single_tokens.reason if slower else ""
 
     @property
     def loading(self) -> Progress | None:
