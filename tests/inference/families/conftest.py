@@ -582,9 +582,10 @@ mechanism, and those of writing, probabilities, steering, lens and attention map
 transformers adds later is loaded by default; the few families that need a word of their own are listed in
 `inference/models/exceptions.py`, with the reason for each.
 
-Speed: single tokens on a CPU are read without transformers' layers in 57 of these 61 families: four built
+Speed: single tokens on a CPU are read without transformers' layers in 58 of these 61 families: four built
 like Llama by `inference/passes/cpu_step.py`, the others by what the model's own forward was seen to call
-(`inference/passes/recording.py`); Llama 4, Gemma 3n, JetMoE and RWKV are left to transformers. Measured on
+(`inference/passes/recording.py`); Llama 4, JetMoE and RWKV are left to transformers, and the
+log and the model card say why. Measured on
 2026-11-23 on 2 cores, random weights of bfloat16, 8 layers of 512, against a Llama that reads as many
 weights in the same run (`python -m inference bench families --rounds 3 --new-tokens 32`, in two halves;
 Llama 105 tokens/s): Bloom 1.06, OPT 1.02, GPT-2 1.01, Qwen 2 1.00, Phi 3 0.99, MPT 0.96, Cohere 0.95,
