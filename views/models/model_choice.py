@@ -227,9 +227,9 @@ class ModelChoiceModel(QAbstractListModel):
 
     def set_single_tokens(self, single_tokens: SingleTokens) -> str:
         """Tell how tokens are read from now on; returns why that is slower than before, "" if it is not."""
-        before, self._single_tokens = self._single_tokens, single_tokens
-        if single_tokens == before:
+        if single_tokens.by == "" or single_tokens == self._single_tokens:
             return ""
+        before, self._single_tokens = self._single_tokens, single_tokens
         self.path_changed.emit(self._path_reason)
         slower = single_tokens.by == "transformers" and before.by not in ("", "transformers")
         return single_tokens.reason if slower else ""
