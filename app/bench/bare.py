@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 
 from app.bench.endless import Endless
 from inference.events import Finished, GenerateRequest, LoadRequest, Message, SamplingControls
@@ -25,22 +24,19 @@ def decode_rate(model: str, tokens: int, repeats: int) -> list[float]:
     for event in session.run(LoadRequest(run_id=new_run_id(), model=model), RunHandle(0)):
         if event.event == "failed":
             raise SystemExit(str(event))
-    rates = []
-    for number in range(repeats + 1):
-        acting = controls(tokens)
-        request = GenerateRequest(
-            run_id=new_run_id(), messages=(Message(role="user", content=PROMPT),), controls=acting
-        )
-        count, first = 0, 0.0
-        for event in session.run(request, RunHandle(request.run_id, acting)):
-            if event.event == "token":
-                first = first or time.perf_counter()
-                count += 1
-            if isinstance(event, Finished) and event.new_tokens != tokens:
-                raise SystemExit(f"a reply ended after {event.new_tokens} of {tokens} tokens")
-            if isinstance(event, Finished) and number:
-                rates.append((count - 1) / (time.perf_counter() - first))
-    return rates
+    return [reply_rate(session, tokens) for _ in range(repeats + 1)][1:]
+
+
+def reply_rate(session: Endless, tokens: int) -> float:
+    """Tokens per second of one reply to which nobody listens, as :class:`Finished` tells them."""
+    acting = controls(tokens)
+    request = GenerateRequest(
+        run_id=new_run_id(), messages=(Message(role="user", content=PROMPT),), controls=acting
+    )
+    for event in session.run(request, RunHandle(request.run_id, acting)):
+        if isinstance(event, Finished) and event.new_tokens == tokens:
+            return event.tokens_per_second
+    raise SystemExit(f"a reply was not {tokens} tokens long")
 
 
 def main() -> None:
