@@ -66,10 +66,12 @@ class MainWindow(QMainWindow):
     Signals:
         close_requested: the user closes the window; answered by :meth:`allow_close`.
         mode_shown: another mode is shown: its name.
+        resized: the window has another size.
     """
 
     close_requested = Signal()
     mode_shown = Signal(str)
+    resized = Signal()
 
     def __init__(
         self,
@@ -241,6 +243,7 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fit_docks()
+        self.resized.emit()
 
     def _dock_changed(self, dock: Dock, _: bool) -> None:
         """A dock was shown or hidden: in a narrow window the other one makes room."""

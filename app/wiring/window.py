@@ -19,6 +19,7 @@ def _connect_remembering(app: App) -> None:
     """What is to come back after a crash is written down when it changes."""
     window, remembering = app.widgets.window, app.remembering
     window.mode_shown.connect(remembering.note_mode)
+    window.resized.connect(remembering.note_layout)
     app.widgets.inspector.shown.connect(remembering.note_panel)
     for dock in (window.conversation_dock, window.inspector_dock, window.monitor_dock):
         for signal in (dock.visibilityChanged, dock.dockLocationChanged, dock.topLevelChanged):

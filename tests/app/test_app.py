@@ -162,6 +162,15 @@ def test_conversation_controls_layout_and_theme_are_remembered(start: Start, qtb
     assert second.models.conversations.rowCount() == 2
 
 
+def test_another_size_of_the_window_outlives_a_kill(start: Start, qtbot: Any) -> None:
+    app = start()
+    app.remembering.save()
+    settings = app.options.profile.settings_file
+    before = settings.read_bytes()
+    app.widgets.window.resize(app.widgets.window.width() + 60, app.widgets.window.height() + 40)
+    qtbot.waitUntil(lambda: settings.read_bytes() != before)
+
+
 def test_the_users_own_system_prompts_are_there_again(start: Start, qtbot: Any) -> None:
     app = start()
     app.widgets.chat.system.preset_saved.emit("Rhyme", "Answer in rhyme.")
