@@ -28,7 +28,7 @@ from views.models.library import LibraryModel
 from views.panel_parts import Ink, tool_button
 from views.theme import CAPTION, GRID, Theme
 
-_NAME = 8  # letters of a file's name that are seen before its pages are
+_NAME = 6  # letters of a file's name that are seen before its pages are
 
 
 class LibraryPanel(QWidget):
@@ -201,6 +201,7 @@ class _FileTable(QTableView):
     def _fit(self) -> None:
         """Heads are never cut: pages make room for the names first, then the state's longest words do."""
         header, text = self.horizontalHeader(), self.fontMetrics()
+        self.setColumnHidden(1, False)  # a hidden section has no size to ask for
         name, pages, state = (header.sectionSizeHint(section) for section in range(3))
         longest = max(state, text.horizontalAdvance("unknown format") + 5 * GRID)
         room = self.viewport().width()

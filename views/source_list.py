@@ -70,7 +70,8 @@ class _SourceDelegate(QStyledItemDelegate):
             self._sentence(painter, rect.adjusted(_LEFT, 0, -3 * GRID, 0), row.sentence)
             painter.restore()
             return
-        self._number(painter, rect, row, index.row())
+        rows = cast("SourcesModel", index.model()).rows[: index.row()]
+        self._number(painter, rect, row, sum(above.sentence is None for above in rows))
         inner = rect.adjusted(_LEFT, 2 * GRID - 2, -3 * GRID, -2 * GRID)
         self._place(painter, inner, row)
         self._snippet(painter, inner, row)
