@@ -123,7 +123,7 @@ def decode(bench: Bench, session: Endless, tokens: int, repeats: int) -> None:
 
 
 def _streamed(bench: Bench, tokens: int) -> float:
-    """Tokens per second of one reply in a new conversation, which is on the screen before it is written in."""
+    """Tokens per second of one reply in a new conversation, which is on the screen before it begins."""
     bench.app.chat.new_chat()
     bench.app.models.controls.set_controls(controls(tokens))
     bench.driver.nap(0.3)
