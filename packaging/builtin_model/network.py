@@ -172,12 +172,6 @@ class PackedLlama(nn.Module):
         """Compiles the output layer together with the loss, so that the logits pass memory once."""
         self._token_losses = torch.compile(token_losses)
 
-    def set_dropout(self, rate: float) -> None:
-        """Sets the dropout rate of all layers."""
-        for layer in self.layers:
-            assert isinstance(layer, Layer)
-            layer.dropout = rate
-
 
 def token_losses(hidden: Tensor, embedding: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy (T,) in nats of each target; float32 inside."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from dialogues import Dialogue, DialogueMaker
-from loops import Loop, OwnSample, draw_loop, first_of_each_loop, read_samples, repeated_positions
+from loops import OwnSample, first_of_each_loop, read_samples, repeated_positions
 from numpy.typing import NDArray
 from tokenizer import ASSISTANT, BOS, END, EOS, SPECIAL_TOKENS, SYSTEM, USER
 from tokenizers import Tokenizer
@@ -26,8 +26,6 @@ Weights = NDArray[np.float32]
 _ROLES = (("system", SYSTEM), ("user", USER), ("assistant", ASSISTANT))
 _ROLE_IDS = {role: SPECIAL_TOKENS.index(token) for role, token in _ROLES}
 CHOOSING = 3  # tokens
-LOOP_WEIGHT, LOOP_TOKENS = -0.5, 14
-OWN_LOOP_WEIGHT = -1.0
 LOOPS_FROM = 0.08  # share of repeated tokens; people's own texts stay below
 _BOS, _EOS, _END = (SPECIAL_TOKENS.index(token) for token in (BOS, EOS, END))
 
@@ -48,28 +46,34 @@ class Mixture:
     answer_weight: float
     chat_weight: float = 1.5
     stories: float = 0.0  # requests for stories and explanations
-    loops: float = 0.0  # made up from the corpus
     own_loops: float = 0.0  # the model's own
+    imagined: float = 0.0  # what a teacher wrote (imagine.py)
     choice_weight: float = 3.0  # factor on the first words of a quote, which choose the sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A document ready to be packed: ids (n,) and the weight (n,) of predicting what follows each."""
+    """A document ready to be packed: ids (n,) and the weight (n,) of predicting what follows each.
+
+    `soft` is the share of teachers' predictions in its loss, where there are teachers. A negative weight
+    marks a token that is to be avoided: teachers predict what else could stand there.
+    """
 
     ids: Ids
     weights: Weights
+    soft: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRow:
-    """tokens, targets, positions (T,) int32; weights (T,) float32; starts (D + 1,) int32, padded with T."""
+    """tokens, targets, positions (T,) int32; weights, soft (T,) float32; starts (D + 1,) int32, then T."""
 
     tokens: NDArray[np.int32]
     targets: NDArray[np.int32]
     weights: Weights
     positions: NDArray[np.int32]
     starts: NDArray[np.int32]
+    soft: Weights
 
 
 class TokenizedProse:
@@ -107,11 +111,11 @@ class TokenizedProse:
                 yield plain_piece(ids[max(0, begin - 1) : end][-context:])
 
 
-def plain_piece(ids: Ids) -> Piece:
+def plain_piece(ids: Ids, soft: float = 0.7) -> Piece:
     """Prose: every next token counts fully."""
     weights = np.ones(len(ids), dtype=np.float32)
     weights[-1] = 0
-    return Piece(ids, weights)
+    return Piece(ids, weights, soft)
 
 
 def encode_dialogue(dialogue: Dialogue, tokenizer: Tokenizer, mixture: Mixture) -> Piece:
@@ -135,51 +139,21 @@ def encode_dialogue(dialogue: Dialogue, tokenizer: Tokenizer, mixture: Mixture) 
     return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
 
 
-def encode_loop(loop: Loop, tokenizer: Tokenizer) -> Piece:
-    """The words that lead into a repetition weigh negatively.
-
-    Not its first one, which may well begin another sentence, and no token inside a word.
-    """
-    ids, weights = [_BOS], [0.0]
-    if loop.request:
-        ids += [_ROLE_IDS["user"], *tokenizer.encode(loop.request).ids, _END, _ROLE_IDS["assistant"]]
-        weights = [0.0] * len(ids)
-    begin = tokenizer.encode(loop.begin).ids
-    ids += begin
-    weights += [1.0] * len(begin)
-    for text in loop.repeats:
-        body = tokenizer.encode(" " + text).ids
-        # The weight at a token is that of predicting the next one.
-        weights[-1] = 0.0
-        ids += body
-        begins = [str(tokenizer.id_to_token(token)).startswith("Ġ") for token in body[1:]]
-        begins[LOOP_TOKENS:] = [False] * len(begins[LOOP_TOKENS:])
-        weights += [LOOP_WEIGHT if word else 0.0 for word in begins] + [0.0]
-    weights[-1] = 1.0
-    end = tokenizer.encode(" " + loop.end).ids
-    ids += end
-    weights += [1.0] * len(end)
-    weights[-1] = 0.0
-    return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
-
-
 def encode_own(sample: OwnSample, tokenizer: Tokenizer) -> Piece | None:
-    """A model's own words, where those that repeat weigh negatively; None where it does not loop."""
-    ids = [_BOS]
-    if sample.request:
-        ids += [_ROLE_IDS["user"], *tokenizer.encode(sample.request).ids, _END, _ROLE_IDS["assistant"]]
-    words = tokenizer.encode(sample.begin + sample.reply).ids
-    marks = repeated_positions(words)
-    if sum(marks) < LOOPS_FROM * len(words):
+    """A model's own words, where those that begin to repeat are to be avoided; None where it does not loop.
+
+    Only beginnings of words are: within one there is nothing better to say. What goes on repeating has no
+    weight, so that nothing is learnt about how loops go on.
+    """
+    marks = repeated_positions(sample.reply)
+    if sum(marks) < LOOPS_FROM * len(sample.reply):
         return None
-    weights = [0.0] * (len(ids) - 1)
-    ids += words
-    # The weight at a token is that of predicting the next one.
-    # Only beginnings of words: punished within one, the model escapes into stray bytes (see the model card).
-    begins = [str(tokenizer.id_to_token(token)).startswith(("Ġ", "Ċ")) for token in words]
-    avoided = [mark and word for mark, word in zip(first_of_each_loop(marks), begins, strict=True)]
-    weights += [OWN_LOOP_WEIGHT if each else 0.0 for each in avoided] + [0.0]
-    return Piece(np.array(ids, dtype=np.uint16), np.array(weights, dtype=np.float32))
+    begins = [str(tokenizer.id_to_token(token)).startswith(("Ġ", "Ċ")) for token in sample.reply]
+    weights = [0.0] * (len(sample.prompt) - 1)
+    for mark, first, word in zip(marks, first_of_each_loop(marks), begins, strict=True):
+        weights.append((-1.0 if first and word else 0.0) if mark else 1.0)
+    ids = np.array([*sample.prompt, *sample.reply], dtype=np.uint16)
+    return Piece(ids, np.array([*weights, 0.0], dtype=np.float32), soft=1.0)
 
 
 class OwnLoops:
@@ -212,6 +186,7 @@ class RowPacker:
         batch_tokens: int,
         seed: int,
         own_samples: Path | None = None,
+        imagined: Path | None = None,
     ) -> None:
         self.batch_tokens = batch_tokens
         self.most_documents = most_documents(batch_tokens)
@@ -220,6 +195,8 @@ class RowPacker:
         self._prose = prose
         self._order: list[int] = []
         self._own = OwnLoops(own_samples, tokenizer)
+        paths = sorted(imagined.glob("*.npy")) if imagined else []
+        self._imagined = [np.load(path, mmap_mode="r") for path in paths]
 
     def _documents(self, context: int) -> Iterator[Piece]:
         """Prose without end: every document once an epoch, in a new order."""
@@ -238,13 +215,15 @@ class RowPacker:
                 room -= len(piece.ids)
                 yield piece
 
-    def _loops(self, share: float, context: int) -> Iterator[Piece]:
+    def _imagined_texts(self, share: float) -> Iterator[Piece]:
         room = int(share * self.batch_tokens)
-        while room > 0:
-            piece = encode_loop(draw_loop(self._maker.stories, self._rng), self._tokenizer)
-            if len(piece.ids) <= context:
-                room -= len(piece.ids)
-                yield piece
+        while self._imagined and room > 0:
+            texts = self._rng.choice(self._imagined)
+            ids = np.array(texts[self._rng.randrange(len(texts))])
+            ends = np.flatnonzero(ids == _EOS)
+            ids = ids[: ends[0] + 1] if len(ends) else ids
+            room -= len(ids)
+            yield plain_piece(ids, soft=1.0)
 
     def _own_loops(self, share: float) -> Iterator[Piece]:
         room, pieces = int(share * self.batch_tokens), self._own.pieces()
@@ -259,20 +238,21 @@ class RowPacker:
         pieces = list(self._dialogues(maker.draw_question, mixture.questions, mixture, context))
         pieces += self._dialogues(maker.draw_chat, mixture.chat, mixture, context)
         pieces += self._dialogues(maker.draw_story, mixture.stories, mixture, context)
-        pieces += self._loops(mixture.loops, context)
-        pieces += self._own_loops(mixture.own_loops)
-        room = self.batch_tokens - sum(len(piece.ids) for piece in pieces)
+        # Last, where teachers look (see plan.Plan.teacher_tokens).
+        soft = [*self._own_loops(mixture.own_loops), *self._imagined_texts(mixture.imagined)]
+        room = self.batch_tokens - sum(len(piece.ids) for piece in (*pieces, *soft))
         while room < 0:
             room += len(pieces.pop().ids)
         for piece in self._documents(context):
             if room == 0:
                 break
-            if len(pieces) >= self.most_documents - 1:
+            if len(pieces) + len(soft) >= self.most_documents - 1:
                 room += len(pieces.pop(0).ids)
             if len(piece.ids) > room:
                 piece = plain_piece(piece.ids[:room])
             pieces.append(piece)
             room -= len(piece.ids)
+        pieces += soft
         return pack(pieces, self.batch_tokens, self.most_documents)
 
 
@@ -286,4 +266,5 @@ def pack(pieces: list[Piece], batch_tokens: int, most_documents: int) -> PackedR
         raise ValueError(f"{len(tokens)} tokens for a row of {batch_tokens}")
     positions = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
     weights = np.concatenate([piece.weights for piece in pieces])
-    return PackedRow(tokens, np.roll(tokens, -1), weights, positions, starts)
+    soft = np.repeat(np.array([piece.soft for piece in pieces], dtype=np.float32), lengths)
+    return PackedRow(tokens, np.roll(tokens, -1), weights, positions, starts, soft)

@@ -9,13 +9,13 @@ from multiprocessing import Value
 from packing import Mixture
 
 FIRST = Mixture(
-    prose=0.45, questions=0.43, chat=0.03, stories=0.06, loops=0.015, own_loops=0.015,
-    prompt_weight=0.05, answer_weight=8.0,
+    prose=0.54, questions=0.35, chat=0.03, stories=0.04, own_loops=0.04, imagined=0.3,
+    prompt_weight=0.05, answer_weight=12.0,
 )  # fmt: skip
 # The user's words weigh nothing here: the loss is on answers (and on prose, so that it is not forgotten).
 LAST = Mixture(
-    prose=0.4, questions=0.48, chat=0.03, stories=0.06, loops=0.015, own_loops=0.015,
-    prompt_weight=0.0, answer_weight=8.0,
+    prose=0.48, questions=0.41, chat=0.03, stories=0.04, own_loops=0.04, imagined=0.27,
+    prompt_weight=0.0, answer_weight=12.0,
 )  # fmt: skip
 
 
@@ -43,16 +43,15 @@ class Plan:
     embedding_decay: float = 0.1
     dropout: float = 0.15
     average_decay: float = 0.995
-    teacher_share: float = 0.7  # of the loss on prose, where there are teachers
     seed: int = 2
     first: Mixture = FIRST
     last: Mixture = LAST
 
     @property
     def teacher_tokens(self) -> int:
-        """How many tokens at the end of each row are prose for certain (two pieces may reach over)."""
-        prose = min(self.first.prose, self.last.prose) * self.batch_tokens - 2 * self.first_context
-        return max(0, int(prose) // 1024 * 1024)
+        """How many tokens at the end of each row are for teachers (two pieces may reach over)."""
+        shares = min(each.prose + each.own_loops for each in (self.first, self.last))
+        return max(0, int(shares * self.batch_tokens - 2 * self.first_context) // 1024 * 1024)
 
     def is_last_phase(self, progress: float) -> bool:
         """Whether this is the phase on answers."""

@@ -40,12 +40,6 @@ class Shape:
         norms = (2 * self.layers + 1) * self.width
         return self.layers * self.layer_parameters + self.vocab_size * self.width + norms
 
-    def training_flops_per_token(self, mean_context: int) -> float:
-        """Forward and backward operations for a token that attends to `mean_context` earlier ones."""
-        matrices = self.layers * self.layer_parameters + self.vocab_size * self.width
-        attention = self.layers * 2 * self.heads * HEAD_DIM * mean_context
-        return 6.0 * (matrices + attention)
-
     def to_llama_config(self, bos: int, eos: int, pad: int) -> dict[str, Any]:
         """config.json as transformers' LlamaForCausalLM reads it (4.x and 5.x spellings)."""
         return {
@@ -78,6 +72,8 @@ class Shape:
 SHAPES = {
     # Ships. Equal loss to "deep" on equal tokens, and a quarter faster to train (see the model card).
     "wide": Shape(),
+    # A teacher, too large to ship: learns the prose only.
+    "large": Shape(width=768, layers=10, heads=12, kv_heads=4, ffn_width=2048),
     # The same number of weights, deeper, with grouped keys and values.
     "deep": Shape(width=384, layers=13, heads=6, kv_heads=2, ffn_width=1024),
     # For tests: trains on a CPU in seconds.

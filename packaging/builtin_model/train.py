@@ -22,14 +22,14 @@ from batches import Batch, Rows, load_batches, weighted_loss
 from checkpoint import load_checkpoint, save_checkpoint
 from corpus import load_corpus, split_corpus
 from dialogues import DialogueMaker
-from export import load_weights, save_configs, save_weights
+from export import load_model, load_weights, save_configs, save_weights
 from network import PackedLlama, attention_by_document, attention_varlen
 from optimizer import Muon, build_optimizers
 from packing import Mixture, TokenizedProse
 from plan import Plan, Progress
 from prose_loss import ProseLoss
 from shape import SHAPES
-from teachers import Teachers
+from teachers import Teachers, parts_of_characters
 from tokenizer import load_tokenizer, save_tokenizer, train_bpe
 from word_neighbours import NAME
 from written_questions import read_written
@@ -48,7 +48,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", choices=SHAPES, default="wide")
     parser.add_argument("--tokenizer", type=Path, help="model folder with a tokenizer (else trained)")
     parser.add_argument("--from-weights", type=Path, help="model.safetensors to start from")
-    parser.add_argument("--teacher", type=Path, action="append", default=[], help="model.safetensors")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--teacher-share", type=float, action="append", default=[], help="one a teacher")
+    parser.add_argument("--imagined", type=Path, help="folder of texts that imagine.py wrote")
     parser.add_argument("--own-samples", type=Path, help="what loop_sampler.py writes meanwhile")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the plan")
     parser.add_argument("--finish-within", type=float, metavar="SECONDS", help="let the clock set the pace")
@@ -109,10 +111,10 @@ def main(arguments: list[str] | None = None) -> int:
     model = PackedLlama(shape, attention, plan.dropout).to(device)
     teachers = None
     if options.teacher and plan.teacher_tokens:
-        networks = [PackedLlama(shape, attention).to(device) for _ in options.teacher]
-        for network, path in zip(networks, options.teacher, strict=True):
-            load_weights(network, path)
-        teachers = Teachers(networks, plan.teacher_tokens, plan.teacher_share)
+        networks = [load_model(folder).to(device) for folder in options.teacher]
+        shares = options.teacher_share or [1 / len(networks)] * len(networks)
+        never = parts_of_characters(tokenizer).to(device)
+        teachers = Teachers(networks, plan.teacher_tokens, shares, never)
     optimizers = build_optimizers(
         model, matrix_lr=plan.matrix_lr, embedding_lr=plan.embedding_lr,
         weight_decay=plan.weight_decay, embedding_decay=plan.embedding_decay,
@@ -126,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     measures = [
         ProseLoss(
             {"held_out": [d.text for d in held_out.prose], "seen": [d.text for d in corpus.prose[::97]]},
-            tokenizer, shape.context_length, device, plan.batch_tokens,
+            tokenizer, shape.context_length, device, max(plan.batch_tokens, shape.context_length),
         ),
         AnswerLoss(held_out, neighbours, tokenizer, shape.context_length, device, plan.batch_tokens),
     ]  # fmt: skip
@@ -154,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     progress = Progress(plan.steps, start)
     maker = DialogueMaker(corpus, neighbours, written)
-    rows = Rows(prose, maker, tokenizer, plan, progress, step, options.own_samples)
+    rows = Rows(prose, maker, tokenizer, plan, progress, step, options.own_samples, options.imagined)
     batches = load_batches(rows, options.workers, on_gpu)
     if on_gpu:
         log({"step": step, "seconds": time.monotonic() - began} | evaluate())

@@ -115,25 +115,6 @@ def test_packed_rows_are_full_and_weigh_answers_only(corpus_folder: Path) -> Non
     assert piece.weights[last] == 0
 
 
-def test_only_the_words_that_lead_into_a_repetition_are_to_be_avoided(
-    corpus_folder: Path, builtin: Path
-) -> None:
-    from loops import Loop
-    from packing import encode_loop
-    from tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(builtin)
-    again = "The compensations were counterbalanced."
-    piece = encode_loop(Loop("Go on.", f"It rained. {again}", (again, again), "Then it stopped."), tokenizer)
-    targets = [tokenizer.id_to_token(int(token)) for token in piece.ids[1:]]
-    avoided = [target for target, weight in zip(targets, piece.weights, strict=False) if weight < 0]
-    assert avoided[: len(avoided) // 2] == avoided[len(avoided) // 2 :]
-    assert all(target.startswith("Ġ") for target in avoided)
-    assert "ĠThe" not in avoided
-    assert piece.weights[-1] == 0
-    assert targets[int(piece.weights.nonzero()[0][-1])] == "."
-
-
 def test_a_negative_weight_punishes_a_likely_target() -> None:
     from batches import Batch, weighted_loss
     from network import PackedLlama
@@ -142,7 +123,7 @@ def test_a_negative_weight_punishes_a_likely_target() -> None:
     model = PackedLlama(SHAPES["test"]).eval()
     tokens, starts = torch.arange(8, dtype=torch.int32), torch.tensor([0, 8], dtype=torch.int32)
     weights = torch.tensor([0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    batch = Batch(tokens, tokens.roll(-1), weights, tokens, starts)
+    batch = Batch(tokens, tokens.roll(-1), weights, tokens, starts, torch.zeros(8))
     with torch.no_grad():
         hidden = model(tokens, tokens, starts, 8)
         p = model.logits(hidden)[2].softmax(-1)[3]

@@ -1,4 +1,4 @@
-"""Stories, their loops and the teachers: what the fourth training added to the recipe."""
+"""Stories, their loops, teachers and the texts they write."""
 
 from __future__ import annotations
 
@@ -39,21 +39,29 @@ def test_the_tokens_that_end_a_run_said_before_are_found() -> None:
     assert first_of_each_loop([True, True, True, False, True], most=2) == [True, True, False, False, True]
 
 
-def test_own_words_weigh_negatively_where_they_repeat_and_only_there(builtin: Path) -> None:
+def test_own_words_are_avoided_where_they_begin_to_repeat_and_only_there(builtin: Path) -> None:
     from loops import OwnSample
     from packing import encode_own
     from tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(builtin)
-    assert encode_own(OwnSample("Hello!", "", "Hi! What would you like to know?"), tokenizer) is None
+
+    def said(text: str) -> OwnSample:
+        return OwnSample((1, 5), tuple(tokenizer.encode(text).ids))
+
+    assert encode_own(said("Hi! What would you like to know?"), tokenizer) is None
     again = " He went to the old mill by the river."
-    piece = encode_own(OwnSample("Tell me a story.", "", "It rained." + again * 3), tokenizer)
+    sample = said("It rained." + again * 3)
+    piece = encode_own(sample, tokenizer)
     assert piece is not None
+    assert piece.soft == 1.0
+    assert piece.ids.tolist() == [1, 5, *sample.reply]
     avoided = [tokenizer.decode([int(piece.ids[at + 1])]) for at in (piece.weights < 0).nonzero()[0]]
-    assert set(avoided) <= {tokenizer.decode([token]) for token in tokenizer.encode(again * 2).ids}
     assert avoided
     assert all(word.startswith(" ") for word in avoided)
-    assert (piece.weights <= 0).all()
+    first_telling = len(tokenizer.encode("It rained." + again).ids)
+    assert (piece.weights[1 : first_telling + 1] >= 0).all()
+    assert (piece.weights[first_telling + 4 :] <= 0).all()
 
 
 def test_samples_are_read_again_when_the_file_changes(builtin: Path, tmp_path: Path) -> None:
@@ -65,31 +73,63 @@ def test_samples_are_read_again_when_the_file_changes(builtin: Path, tmp_path: P
     path = tmp_path / "own.jsonl"
     own = OwnLoops(path, load_tokenizer(builtin))
     assert own.pieces() == []
-    row = {"request": "Go on.", "begin": "", "reply": "And then it rained again and again. " * 6}
+    row = {"prompt": [1], "reply": [700, 701, 702, 703, 704] * 6}
     for count, at in ((1, 100.0), (3, 200.0)):
         path.write_text((json.dumps(row) + "\n") * count, encoding="utf-8")
         os.utime(path, (at, at))
         assert len(own.pieces()) == count
 
 
-def test_teachers_mean_prediction_is_what_is_learnt_from() -> None:
+def tiny_network(**changes: int) -> Any:
     from network import PackedLlama
     from shape import Shape
+
+    sizes = {"width": 64, "layers": 1, "heads": 1, "kv_heads": 1, "ffn_width": 64} | changes
+    return PackedLlama(Shape(vocab_size=32, context_length=32, **sizes)).eval()
+
+
+def test_teachers_mean_prediction_is_what_is_learnt_from_but_for_what_is_to_be_avoided() -> None:
+    from batches import Batch
     from teachers import Teachers
 
     torch.manual_seed(0)
-    shape = Shape(vocab_size=32, width=64, layers=1, heads=1, kv_heads=1, ffn_width=64, context_length=32)
-    pupil, *networks = (PackedLlama(shape).eval() for _ in range(3))
+    pupil, *networks = tiny_network(), tiny_network(), tiny_network(width=128, heads=2)
     tokens, positions = torch.randint(32, (12,)), torch.tensor([0, 1, 2, 3, *range(8)])
     starts = torch.tensor([0, 4, 12, 12], dtype=torch.int32)
-    teachers = Teachers(networks, 8, 0.5)
+    weights = torch.ones(12)
+    weights[7] = -1.0
+    batch = Batch(tokens, tokens.roll(-1), weights, positions, starts, torch.ones(12))
+    never = torch.zeros(32, dtype=torch.bool)
+    never[3] = True
     hidden = pupil(tokens, positions, starts, 8)
-    soft = teachers.losses(pupil, hidden, tokens, positions, starts, 8)
-    wanted = torch.stack(
-        [each.logits(each(tokens, positions, starts, 8))[4:].softmax(-1) for each in networks]
-    ).mean(0)
+    soft = Teachers(networks, 8, [0.75, 0.25], never).losses(pupil, hidden, batch, 8)
+    each = [one.logits(one(tokens, positions, starts, 8))[4:].softmax(-1) for one in networks]
+    wanted = 0.75 * each[0] + 0.25 * each[1]
+    wanted[3, [3, int(tokens[8])]] = 0.0
+    wanted[3] /= wanted[3].sum()
     expected = torch.nn.functional.cross_entropy(pupil.logits(hidden)[4:], wanted, reduction="none")
     assert torch.allclose(soft, expected, atol=1e-5)
+
+
+def test_imagined_texts_begin_as_given_and_are_drawn_from_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import imagine
+
+    torch.manual_seed(0)
+    network = tiny_network(layers=2, heads=4, kv_heads=2, width=256)
+    for parameter in network.parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.15)
+    monkeypatch.setattr(imagine, "LENGTH", 16)
+    # Without noise each draw is the most likely token, which the network also says when it reads all at once.
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda noise: noise.fill_(1.0))
+    prompts, given = torch.randint(32, (3, 16)), (5, 9, 1)
+    texts = imagine.imagine(network, prompts, torch.tensor(given))
+    for text, prompt, begun in zip(texts, prompts, given, strict=True):
+        assert text[:begun].tolist() == prompt[:begun].tolist()
+        hidden = network(text, torch.arange(16), torch.tensor([0, 16], dtype=torch.int32), 16)
+        assert network.logits(hidden).argmax(-1)[begun - 1 : -1].tolist() == text[begun:].tolist()
 
 
 @pytest.mark.parametrize(
