@@ -593,8 +593,8 @@ StableLM 0.95, Granite 0.95, Phi 0.95, Qwen 3 0.95, OLMo 2 0.94, GLM 0.93, Mistr
 Falcon 0.91, GPT-J 0.90, Gemma 2 0.88, Gemma 3 0.87, Mixtral (by active weights) 0.86, LFM 2 0.82, Mamba
 0.73 (by the token, at fewer weights, 0.97 and 0.96). On an H200 in bfloat16 (16 layers of 2048, captured,
 one round, Llama 1,360 tokens/s; `--device cuda --width 2048 --layers 16 --new-tokens 128 --bare-tokens 6
---rounds 1`, 2026-11-24, torch 2.11): Mistral 1.01, Gemma 2 0.92, Cohere 0.89, Phi 0.75, Falcon 0.70, OPT 0.70,
-StarCoder 2 0.62 (fewer weights: 0.80 by the token), GPT-NeoX 0.62 and Mixtral 0.30, whose experts are not
+--rounds 1`, 2026-11-24, torch 2.11): Mistral 1.01, Gemma 2 0.92, Cohere 0.89, Phi 0.75, Falcon 0.70,
+OPT 0.70, StarCoder 2 0.62 (fewer: 0.80 by the token), GPT-NeoX 0.62 and Mixtral 0.30, whose experts are not
 fused; the day before Qwen 3 0.99 and Phi 3 0.96, Cohere and GPT-NeoX 0.37 before their layers were fused.
 Since 2026-11-24 the layers of Cohere, GPT-NeoX, Phi, Falcon, StarCoder 2, OPT and StableLM are
 fused, too, each proven against its own forward when a model is loaded.
